@@ -1,4 +1,4 @@
-"""Metadata, dependencies and package data of merit-hf. Tool settings: pyproject.toml; tested versions: constraints.txt."""
+"""Metadata, dependencies and package data of merit-hf. Tool settings: pyproject.toml; tested: constraints.txt."""
 
 import re
 from pathlib import Path
