@@ -1,0 +1,402 @@
+"""The command line of every example: a typed dataclass, an optional YAML file, and `--field value` overrides.
+
+Here lives how arguments are read, checked, explained and written back; which arguments a command has is said beside that
+command's dataclass. Nothing here knows about ECGs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union
+
+import yaml
+
+
+T = TypeVar("T")
+Schema = Mapping[str, Any]
+
+# YAML 1.1 reads 1e-3, written without a point, as text.
+_SCIENTIFIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
+
+
+class CommandLineText(str):
+    """A word from the command line: still to be turned into a number, a list, a truth value or text by its field."""
+
+
+def option(
+    default: Any = dataclasses.MISSING,
+    *,
+    help: str,
+    unit: str | None = None,
+    schema: Callable[[], Schema] | None = None,
+) -> Any:
+    """A documented dataclass field.
+
+    Args:
+        default: value when neither file nor command line gives one; left out, the field is required. Lists and
+            dictionaries are copied for every instance.
+        help: one sentence for `--help`.
+        unit: unit of the value, shown by `--help`.
+        schema: for dictionary fields, returns the keys allowed in it, each with its own schema or None for "anything".
+            Called only when the dictionary is checked, so that it may import what is slow.
+    """
+    metadata = {"help": help, "unit": unit, "schema": schema}
+    if isinstance(default, (list, dict)):
+        copied = default
+        return dataclasses.field(default_factory=lambda: type(copied)(copied), metadata=metadata)
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def parse_arguments(arguments_class: type[T], argv: Sequence[str] | None = None, description: str = "") -> T:
+    """Reads `[FILE.yaml] [--field value ...]` into an instance of `arguments_class`.
+
+    Nested fields are written with dots (`--model.mask_ratio 0.5`, `--stages.0.learning_rate 1e-3`), lists as several
+    words or as one YAML list. `--help` prints every field with its unit and default, and ends the process.
+
+    Raises:
+        ValueError: unknown field (with the nearest known one), wrong type, missing required field, unreadable YAML.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if "--help" in words or "-h" in words:
+        print(help_text(arguments_class, description))
+        raise SystemExit(0)
+    values: dict[str, Any] = {}
+    source = "on the command line"
+    if words and not words[0].startswith("--"):
+        source = words.pop(0)
+        values = read_yaml(source)
+        # The file is checked by itself first, so that a complaint about it names it.
+        check_fields(arguments_class, values, f"in {source}")
+    for path, given in _overrides(words):
+        _put(values, path, given)
+    check_fields(arguments_class, values, "on the command line")
+    return build(arguments_class, values)
+
+
+def run_command(main: Callable[[T], Any], arguments_class: type[T], description: str = "") -> None:
+    """Parses the command line and calls `main`; bad input ends the process with status 2 and one line.
+
+    The environment variable MERIT_TRACEBACK=1 shows the whole traceback instead.
+    """
+    try:
+        main(parse_arguments(arguments_class, description=description))
+    except (ValueError, OSError) as error:
+        if os.environ.get("MERIT_TRACEBACK") == "1":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises ValueError if it is missing, not YAML, or not a mapping."""
+    if not Path(path).is_file():
+        raise ValueError(f"{str(path)!r} is not a file: the first word must be a YAML file, or an option as --field value")
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold `field: value` lines, not a {type(values).__name__}")
+    return values
+
+
+def write_yaml(arguments: Any, path: str | os.PathLike[str]) -> None:
+    """Writes a dataclass instance as a YAML file that `parse_arguments` reads back to an equal instance."""
+    Path(path).write_text(yaml.safe_dump(as_plain(arguments), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def as_plain(value: Any) -> Any:
+    """The value with dataclasses as dictionaries and tuples as lists, ready for YAML or JSON."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: as_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): as_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_plain(item) for item in value]
+    return value
+
+
+def build(arguments_class: type[T], values: Mapping[str, Any], path: str = "") -> T:
+    """Makes the dataclass from plain values, converting each to its field's type.
+
+    Raises:
+        ValueError: a value of another type than its field's, or a required field missing.
+    """
+    hints = typing.get_type_hints(arguments_class)
+    converted = {}
+    for field in dataclasses.fields(arguments_class):  # type: ignore[arg-type]
+        name = f"{path}{field.name}"
+        if field.name in values:
+            converted[field.name] = _convert(values[field.name], hints[field.name], name)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"--{name} is missing: {field.metadata.get('help', 'it is required')}")
+    return arguments_class(**converted)
+
+
+def check_fields(arguments_class: type, values: Mapping[str, Any], where: str) -> None:
+    """Raises ValueError for the first name in `values` that is no field, with the nearest that is."""
+    schema = _schema_of(arguments_class)
+    _check(values, schema, "", where, lambda: _leaf_paths(schema))
+
+
+def help_text(arguments_class: type, description: str = "") -> str:
+    """What `--help` prints: one paragraph a field, with type, unit and default."""
+    lines = [description.strip(), "", "usage: [FILE.yaml] [--field value ...]   nested fields: --model.mask_ratio 0.5", ""]
+    lines += _help_lines(arguments_class, "--")
+    return "\n".join(lines).strip()
+
+
+def _help_lines(arguments_class: type, prefix: str) -> list[str]:
+    hints = typing.get_type_hints(arguments_class)
+    lines = []
+    for field in dataclasses.fields(arguments_class):
+        if field.default is not dataclasses.MISSING:
+            default = f"default: {_shown(field.default)}"
+        elif field.default_factory is not dataclasses.MISSING:
+            default = f"default: {_shown(field.default_factory())}"
+        else:
+            default = "required"
+        unit = field.metadata.get("unit")
+        about = ", ".join(filter(None, [_type_name(hints[field.name]), f"in {unit}" if unit else None, default]))
+        lines += [f"  {prefix}{field.name}  ({about})", f"      {field.metadata.get('help', '')}"]
+        for item in _nested_dataclasses(hints[field.name]):
+            counter = "" if hints[field.name] is item else "N."
+            lines += ["  " + line for line in _help_lines(item, f"{prefix}{field.name}.{counter}")]
+    return lines
+
+
+def _shown(value: Any) -> str:
+    return yaml.safe_dump(as_plain(value), default_flow_style=True, width=10_000).removesuffix("...\n").strip()
+
+
+def _type_name(hint: Any) -> str:
+    options = typing.get_args(hint)
+    if typing.get_origin(hint) is Literal:
+        return " | ".join(str(choice) for choice in options)
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        return " | ".join(_type_name(choice) for choice in options)
+    if typing.get_origin(hint) in (list, tuple):
+        return f"list of {_type_name(options[0])}"
+    if typing.get_origin(hint) is dict:
+        return "fields"
+    return "null" if hint is type(None) else getattr(hint, "__name__", str(hint))
+
+
+def _nested_dataclasses(hint: Any) -> list[type]:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return [hint]
+    return [found for part in typing.get_args(hint) for found in _nested_dataclasses(part)]
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+class _ListOf(dict):  # the schema of the items of a list of dataclasses, whose keys are positions
+    pass
+
+
+def _schema_of(arguments_class: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(arguments_class)
+    schema: dict[str, Any] = {}
+    for field in dataclasses.fields(arguments_class):
+        nested = _nested_dataclasses(hints[field.name])
+        if nested:
+            inner = _schema_of(nested[0])
+            schema[field.name] = inner if hints[field.name] is nested[0] else _ListOf(inner)
+        else:
+            schema[field.name] = field.metadata.get("schema")
+    return schema
+
+
+def _leaf_paths(schema: Mapping[str, Any], prefix: str = "") -> list[str]:
+    paths = []
+    for name, inner in schema.items():
+        paths.append(prefix + name)
+        if isinstance(inner, _ListOf):
+            paths += _leaf_paths(inner, f"{prefix}{name}.0.")
+        elif isinstance(inner, Mapping):
+            paths += _leaf_paths(inner, f"{prefix}{name}.")
+        elif callable(inner):
+            paths += _leaf_paths(inner(), f"{prefix}{name}.")
+    return paths
+
+
+def _check(values: Any, schema: Any, path: str, where: str, known: Callable[[], list[str]]) -> None:
+    if callable(schema):
+        schema = schema()
+    if schema is None or values is None:
+        return
+    if isinstance(schema, _ListOf):
+        for position, item in enumerate(values if isinstance(values, list) else []):
+            _check(item, dict(schema), f"{path}{position}.", where, known)
+        return
+    if not isinstance(values, Mapping):
+        return  # a scalar where fields belong: `build` says so with the field's name
+    for name, value in values.items():
+        if name not in schema:
+            raise ValueError(f"unknown field {path + str(name)!r} {where}{_suggestion(str(name), path, schema, known())}")
+        _check(value, schema[name], f"{path}{name}.", where, known)
+
+
+def _suggestion(name: str, path: str, schema: Mapping[str, Any], known: list[str]) -> str:
+    near = difflib.get_close_matches(name, list(schema), n=1, cutoff=0.6)
+    if near and near[0] != name:
+        return f": did you mean {path + near[0]!r}?"
+    elsewhere = [other for other in known if other.rsplit(".", 1)[-1] == name]
+    if not elsewhere:
+        leaves = {other.rsplit(".", 1)[-1]: other for other in known}
+        elsewhere = [leaves[leaf] for leaf in difflib.get_close_matches(name, list(leaves), n=1, cutoff=0.6)]
+    if elsewhere:
+        return f": did you mean {elsewhere[0]!r}?"
+    return f": the fields here are {', '.join(schema)}"
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+def _overrides(words: list[str]) -> list[tuple[list[str], Any]]:
+    """`--a.b 1 2 --flag` as [(["a", "b"], ["1", "2"]), (["flag"], "true")]."""
+    found: list[tuple[list[str], Any]] = []
+    position = 0
+    while position < len(words):
+        word = words[position]
+        if not word.startswith("--") or word == "--":
+            raise ValueError(f"unexpected {word!r} on the command line: options are written --field value")
+        name, equals, attached = word[2:].partition("=")
+        position += 1
+        given = [attached] if equals else []
+        while position < len(words) and not words[position].startswith("--"):
+            given.append(words[position])
+            position += 1
+        texts = [CommandLineText(item) for item in given] or [CommandLineText("true")]
+        # Dashes and underscores are both in use on command lines; field names have underscores only.
+        found.append(([part.replace("-", "_") for part in name.split(".")], texts[0] if len(texts) == 1 else texts))
+    return found
+
+
+def _put(values: dict[str, Any], path: list[str], given: Any) -> None:
+    place: Any = values
+    for depth, name in enumerate(path):
+        last = depth == len(path) - 1
+        if isinstance(place, list):
+            if not name.isdigit() or int(name) >= len(place):
+                raise ValueError(f"--{'.'.join(path)}: {name!r} is not one of the {len(place)} items, counted from 0")
+            key: Any = int(name)
+        else:
+            key = name
+        if last:
+            place[key] = given
+            return
+        inner = place[key] if isinstance(place, list) else place.get(key)
+        if not isinstance(inner, (dict, list)):
+            # A preset named by one word (`model: tiny`) gives way to its fields only where the field is a mapping.
+            inner = place[key] = {}
+        place = inner
+
+
+def _convert(value: Any, hint: Any, name: str) -> Any:
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return _scalar(value)
+    if origin in (Union, types.UnionType):
+        return _convert_union(value, parts, name)
+    if origin is Literal:
+        for choice in parts:
+            if value == choice or (isinstance(value, CommandLineText) and str(choice) == value):
+                return choice
+        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(repr(choice) for choice in parts)}")
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{name} is {value!r}, expected fields of {hint.__name__}")
+        return build(hint, value, f"{name}.")
+    if origin in (list, tuple):
+        return _convert_sequence(value, hint, name)
+    if origin is dict or hint is dict:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{name} is {value!r}, expected fields, e.g. --{name}.FIELD VALUE")
+        return {str(key): _convert(item, Any, f"{name}.{key}") for key, item in value.items()}
+    return _convert_simple(value, hint, name)
+
+
+def _convert_union(value: Any, parts: tuple[Any, ...], name: str) -> Any:
+    if type(None) in parts and (value is None or (isinstance(value, CommandLineText) and value.lower() in ("null", "none"))):
+        return None
+    complaint: ValueError | None = None
+    for part in parts:
+        if part is type(None):
+            continue
+        try:
+            return _convert(value, part, name)
+        except ValueError as error:
+            complaint = complaint or error
+    raise complaint or ValueError(f"{name} is {value!r}, which none of its types allow")
+
+
+def _convert_sequence(value: Any, hint: Any, name: str) -> Any:
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(value, CommandLineText):
+        read = _scalar(value)
+        value = read if isinstance(read, list) else [value]
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{name} is {value!r}, expected a list")
+    if origin is tuple and Ellipsis not in parts:
+        if len(value) != len(parts):
+            raise ValueError(f"{name} has {len(value)} values, expected {len(parts)}")
+        return tuple(_convert(item, part, name) for item, part in zip(value, parts))
+    return origin(_convert(item, parts[0], f"{name}.{position}") for position, item in enumerate(value))
+
+
+def _convert_simple(value: Any, hint: Any, name: str) -> Any:
+    problem = ValueError(f"{name} is {value!r}, expected {_type_name(hint)}")
+    if hint is bool:
+        read = _scalar(value)
+        if isinstance(read, bool):
+            return read
+        raise problem
+    if hint in (int, float):
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise problem
+        try:
+            number = float(value)
+            if hint is float:
+                return number
+            exact = int(value) if not isinstance(value, float) and str(value).lstrip("+-").isdigit() else int(number)
+        except (ValueError, OverflowError):
+            raise problem from None
+        if exact != number:
+            raise problem
+        return exact
+    if hint is str:
+        if not isinstance(value, str):
+            raise problem
+        return str(value)
+    raise TypeError(f"{name}: command lines have no rule for the type {hint!r}")
+
+
+def _scalar(value: Any) -> Any:
+    """Command line text read as YAML reads it, except that 1e-3 is a number, as everybody expects."""
+    if isinstance(value, (list, tuple)):
+        return [_scalar(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _scalar(item) for key, item in value.items()}
+    if not isinstance(value, str):
+        return value
+    try:
+        read = yaml.safe_load(value) if isinstance(value, CommandLineText) else value
+    except yaml.YAMLError:
+        return str(value)
+    if isinstance(read, str):
+        return float(read) if _SCIENTIFIC.fullmatch(read) else str(read)
+    return _scalar(read) if isinstance(read, list) else read

@@ -1,0 +1,1 @@
+"""What pretraining is built of: arguments, schedule, checkpoints, log, and the loop. Importing it loads nothing."""
