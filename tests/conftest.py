@@ -1,4 +1,4 @@
-"""Fixtures that every test may use, and settings that make runs repeatable. Fixtures of one topic: beside its tests."""
+"""Fixtures that every test may use, and settings that make runs repeatable. Others stay beside their tests."""
 
 import os
 
