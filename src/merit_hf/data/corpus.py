@@ -1,0 +1,227 @@
+"""The corpus: the builder that every corpus derives from, writing it to Parquet and opening it again.
+
+What one particular corpus looks like on disk lives in a file of its own beside this one, a single row in `row.py`, the text
+of a dataset card in `card.py`. Nothing here knows PTB-XL or any other corpus by name.
+
+To add a corpus, derive from `CorpusBuilder` and say four things: `tasks()` (label universe of each task), `work()` (one small
+picklable item per record, by split), `row(item)` (that record's row, usually by `row_from_record`) and `card()` (its facts).
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow.parquet as pq
+
+from .arrow_builder import prepare_parquet
+from .card import CardFacts, dataset_card
+from .row import MISSING, SkipRecord, corpus_features, quantise, record_from_row, row_from_record
+from .splits import SPLITS, check_patients_disjoint
+
+logger = logging.getLogger(__name__)
+
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+__all__ = [
+    "MISSING",
+    "SPLITS",
+    "CorpusBuilder",
+    "CorpusSummary",
+    "SkipRecord",
+    "corpus_features",
+    "load_corpus",
+    "quantise",
+    "record_from_row",
+    "row_from_record",
+    "write_corpus",
+]
+
+
+class CorpusBuilder:
+    """Base of every corpus; see the head of this file for what a new one has to say.
+
+    Derive a dataclass from it: its fields are the options of the corpus (paths, sampling rate, number of records).
+    """
+
+    extra_features: Mapping[str, Any] = {}  # further columns, as features of the datasets library
+    patients_disjoint: bool = True  # False only for a published split that shares patients; its card must say so
+
+    def tasks(self) -> dict[str, list[str]]:
+        """Label universe of each task."""
+        raise NotImplementedError
+
+    def work(self) -> dict[str, list[Any]]:
+        """Work items by split (`SPLITS`), one small picklable item per record; worker processes share them out."""
+        raise NotImplementedError
+
+    def row(self, item: Any) -> dict[str, Any]:
+        """Row of one record: `signal` int16 (leads, samples), every other column as the features say, labels by name.
+
+        Raises:
+            SkipRecord: where the record cannot be part of the corpus.
+        """
+        raise NotImplementedError
+
+    def card(self) -> CardFacts:
+        """What the dataset card says about this corpus."""
+        raise NotImplementedError
+
+    @property
+    def features(self) -> datasets.Features:
+        """Columns of the corpus."""
+        return corpus_features(self.tasks(), self.extra_features)
+
+
+@dataclass(frozen=True)
+class CorpusSummary:
+    """What a conversion made: where, how many records, patients and reports by split, and what was left out and why."""
+
+    path: Path
+    records: dict[str, int]
+    patients: dict[str, int]
+    reports: dict[str, int]
+    labels: dict[str, dict[str, dict[str, int]]]  # task -> label -> split -> records
+    skipped: list[tuple[str, ...]] = field(default_factory=list)  # split, ecg_id, reason, detail
+
+    @property
+    def skipped_by_reason(self) -> dict[str, int]:
+        return dict(Counter(reason for _, _, reason, _ in self.skipped))
+
+
+def write_corpus(
+    corpus: CorpusBuilder, output_dir: str | os.PathLike[str], *, num_proc: int = 1, overwrite: bool = False
+) -> CorpusSummary:
+    """Converts a corpus to Parquet shards, a dataset card and, where records were left out, `skipped.csv`.
+
+    Everything is written beside `output_dir` under the name `<output_dir>.partial-*` and renamed at the very end, so that
+    a conversion that was stopped leaves no folder which looks whole.
+
+    Args:
+        corpus: which corpus, with its options.
+        output_dir: folder to make.
+        num_proc: worker processes.
+        overwrite: replace a folder that is there.
+
+    Raises:
+        ValueError: `output_dir` is not empty and `overwrite` is off; no record could be read; a patient is in two splits.
+    """
+    output = Path(output_dir).absolute()
+    if num_proc < 1:
+        raise ValueError(f"num_proc must be at least 1, not {num_proc}")
+    if output.is_file() or (output.is_dir() and any(output.iterdir()) and not overwrite):
+        raise ValueError(f"{output} is there already; choose another output_dir or pass --overwrite")
+    if overwrite and output.is_dir() and any(output.iterdir()) and not _is_corpus(output):
+        raise ValueError(f"{output} is not empty and holds no corpus, so it is not overwritten; choose another output_dir")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in output.parent.glob(f"{output.name}.partial-*"):
+        logger.warning("%s is from a conversion that was stopped or is still running; delete it if none runs", leftover)
+    partial = Path(tempfile.mkdtemp(prefix=f"{output.name}.partial-", dir=output.parent))
+    try:
+        summary = _build(corpus, partial, output, num_proc)
+        _put_in_place(partial / "corpus", output)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return summary
+
+
+def _build(corpus: CorpusBuilder, partial: Path, output: Path, num_proc: int) -> CorpusSummary:
+    folder, prepared, skipped_folder = partial / "corpus", partial / "prepared", partial / "skipped"
+    (folder / "data").mkdir(parents=True)
+    skipped_folder.mkdir()
+    prepare_parquet(corpus, prepared, skipped_folder, cache_dir=partial / "cache", num_proc=num_proc)
+    skipped = _read_skipped(skipped_folder)
+    shards: dict[str, list[Path]] = {}
+    for split in SPLITS:
+        found = sorted(prepared.glob(f"*-{split}.parquet")) or sorted(prepared.glob(f"*-{split}-?????-of-?????.parquet"))
+        for number, shard in enumerate(found):
+            target = folder / "data" / f"{split}-{number:05d}-of-{len(found):05d}.parquet"
+            shard.rename(target)
+            shards.setdefault(split, []).append(target)
+    summary = _summarise(corpus, output, shards, skipped)
+    if not sum(summary.records.values()):
+        raise ValueError(f"no record could be read; left out: {summary.skipped_by_reason or 'none, the corpus is empty'}")
+    if skipped:
+        with open(folder / "skipped.csv", "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("split", "ecg_id", "reason", "detail"), *skipped])
+    card = dataset_card(corpus.card(), corpus.features, summary)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    return summary
+
+
+def _summarise(
+    corpus: CorpusBuilder, output: Path, shards: Mapping[str, list[Path]], skipped: list[tuple[str, ...]]
+) -> CorpusSummary:
+    patients: dict[str, set[str]] = {}
+    records, reports = {}, {}
+    labels: dict[str, dict[str, dict[str, int]]] = {}
+    for split, paths in shards.items():
+        table = pq.read_table(paths, columns=["ecg_id", "patient_id", "report", *corpus.tasks()])
+        records[split] = len(table)
+        reports[split] = len(table) - table["report"].null_count
+        patients[split] = set(table["patient_id"].drop_null().unique().to_pylist())
+        for task, universe in corpus.tasks().items():
+            numbers = table[task].combine_chunks().flatten().to_numpy()
+            counts = np.bincount(numbers, minlength=len(universe))
+            for label, count in zip(universe, counts, strict=True):
+                labels.setdefault(task, {}).setdefault(label, {})[split] = int(count)
+    if corpus.patients_disjoint:
+        check_patients_disjoint(patients)
+    number_of_patients = {split: len(names) for split, names in patients.items()}
+    return CorpusSummary(output, records, number_of_patients, reports, labels, skipped)
+
+
+def _read_skipped(folder: Path) -> list[tuple[str, ...]]:
+    lines: list[tuple[str, ...]] = []
+    for path in folder.glob("*.csv"):
+        with open(path, newline="", encoding="utf-8") as file:
+            lines += [tuple(line) for line in csv.reader(file)]
+    return sorted(lines, key=lambda line: (SPLITS.index(line[0]), line[1:]))
+
+
+def _put_in_place(folder: Path, output: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:  # on disk before it gets its name, or a power cut could leave an empty file
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+    if output.is_dir() and any(output.iterdir()):
+        old = Path(tempfile.mkdtemp(prefix=f"{output.name}.old-", dir=output.parent))
+        output.rename(old)
+        folder.rename(output)
+        shutil.rmtree(old)
+    else:
+        folder.rename(output)
+
+
+def _is_corpus(folder: Path) -> bool:
+    return (folder / "README.md").is_file() and any((folder / "data").glob("*.parquet"))
+
+
+def load_corpus(path: str | os.PathLike[str], split: str | None = None, streaming: bool = False) -> Any:
+    """Opens a converted corpus: a folder, or the name of one on the Hub (`owner/name`).
+
+    Returns:
+        What `datasets.load_dataset` gives: a `Dataset` (an `IterableDataset` if `streaming`) of one split, or all of them
+        in a dict by name if `split` is None.
+
+    Raises:
+        ValueError: the folder is missing or holds no corpus, or the corpus has no such split.
+    """
+    if Path(path).exists() or not HUB_NAME.fullmatch(str(path)):
+        if not _is_corpus(Path(path)):
+            raise ValueError(f"{path} is no corpus (README.md and data/*.parquet); make one with a command of dataset_scripts/")
+        if split is not None and not any((Path(path) / "data").glob(f"{split}-*.parquet")):
+            there = sorted({shard.name.split("-")[0] for shard in (Path(path) / "data").glob("*.parquet")})
+            raise ValueError(f"corpus {path} has no split {split!r}; it has {', '.join(there)}")
+    return datasets.load_dataset(str(path), split=split, streaming=streaming)

@@ -1,0 +1,182 @@
+"""One row of a corpus: its columns, and the way from a record to a row and back.
+
+Which rows a corpus has, and how they are written, is in `corpus.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+
+from ..io.record import EcgRecord
+
+MISSING = -32768  # the count that marks a sample which was never recorded
+LARGEST_COUNT = 32767
+DEFAULT_ADC_GAIN = 1000.0  # counts per unit where a source states none: 1 uV when the unit is mV
+
+
+class SkipRecord(Exception):
+    """Raised by the `row` of a corpus for a record that cannot be part of the corpus; it is counted and listed, not fatal.
+
+    `reason` is one of a few words to count by ("file missing", "unreadable"), `detail` says what exactly was found.
+    """
+
+    def __init__(self, ecg_id: str, reason: str, detail: str = "") -> None:
+        super().__init__(ecg_id, reason, detail)
+        self.ecg_id, self.reason, self.detail = ecg_id, reason, detail
+
+
+def corpus_features(
+    tasks: Mapping[str, Sequence[str]], extra: Mapping[str, Any] | None = None
+) -> datasets.Features:
+    """Columns of a corpus.
+
+    Args:
+        tasks: label universe of each task; each becomes a `List(ClassLabel)` column, an empty list meaning "not in this task".
+        extra: further columns of one corpus, such as the simulator's `parameters`, as features of the datasets library.
+    """
+    columns: dict[str, Any] = {
+        "ecg_id": datasets.Value("string"),
+        "patient_id": datasets.Value("string"),
+        "signal": datasets.List(datasets.Value("int16")),  # (leads * samples,), lead-major
+        "num_samples": datasets.Value("int32"),
+        "sampling_rate": datasets.Value("float64"),  # Hz
+        "lead_names": datasets.List(datasets.Value("string")),
+        "adc_gain": datasets.List(datasets.Value("float32")),  # counts per unit, one a lead
+        "units": datasets.Value("string"),
+        "report": datasets.Value("string"),
+        "report_language": datasets.Value("string"),
+        "age": datasets.Value("float32"),  # years
+        "sex": datasets.Value("string"),
+    }
+    labels = {task: datasets.List(datasets.ClassLabel(names=list(names))) for task, names in tasks.items()}
+    for name in [*labels, *(extra or {})]:
+        if name in columns:
+            raise ValueError(f"column {name!r} is one of every corpus; name the task or extra column differently")
+    return datasets.Features({**columns, **labels, **(extra or {})})
+
+
+def quantise(signal: np.ndarray, adc_gain: Sequence[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and gains that stand for a signal.
+
+    Where the signal is counts divided by `adc_gain`, rounded to float32, the same counts come back. A lead that does not fit
+    into 16 bits has its gain halved until it does. Samples that are not finite become `MISSING`.
+
+    Args:
+        signal: (leads, samples) in physical units.
+        adc_gain: counts per unit, one a lead; `DEFAULT_ADC_GAIN` for all if None.
+
+    Returns:
+        int16 (leads, samples) and float32 (leads,).
+    """
+    if adc_gain is None:
+        gain = np.full(len(signal), DEFAULT_ADC_GAIN)
+    else:
+        gain = np.array(adc_gain, dtype=np.float64)
+    if gain.shape != (len(signal),) or not (np.isfinite(gain).all() and (gain > 0).all()):
+        raise ValueError(f"adc_gain must be {len(signal)} positive numbers, one a lead, not {adc_gain!r}")
+    finite = np.isfinite(signal)
+    scaled = np.where(finite, signal, 0.0).astype(np.float64)
+    peak = np.abs(scaled).max(axis=1, initial=0.0)
+    while (too_large := np.rint(peak * gain) > LARGEST_COUNT).any():
+        gain[too_large] /= 2
+    counts = np.rint(scaled * gain[:, None]).astype(np.int16)
+    counts[~finite] = MISSING
+    return counts, gain.astype(np.float32)
+
+
+def row_from_record(
+    record: EcgRecord,
+    *,
+    ecg_id: str,
+    patient_id: str | None,
+    report_language: str | None = None,
+    adc_gain: Sequence[float] | None = None,
+    **columns: Any,
+) -> dict[str, Any]:
+    """Row of a corpus that stands for one record.
+
+    Args:
+        record: signal in `record.units`; report, age (years) and sex are taken from it.
+        ecg_id: name of the record, unique in the corpus.
+        patient_id: name of the patient, or None where unknown.
+        report_language: ISO 639-1 code of the report's language, or None.
+        adc_gain: counts per unit, one a lead; by default what the file stated (`record.metadata["adc_gain"]`), and
+            `DEFAULT_ADC_GAIN` where it stated nothing.
+        columns: the task columns (lists of label names), any extra column, and whatever overrides the above.
+    """
+    counts, gain = quantise(record.signal, record.metadata.get("adc_gain") if adc_gain is None else adc_gain)
+    row = {
+        "ecg_id": ecg_id,
+        "patient_id": patient_id,
+        "signal": counts,
+        "num_samples": counts.shape[1],
+        "sampling_rate": record.sampling_rate,
+        "lead_names": list(record.lead_names),
+        "adc_gain": gain,
+        "units": record.units,
+        "report": record.report,
+        "report_language": report_language,
+        "age": record.age,
+        "sex": record.sex,
+    }
+    return {**row, **columns}
+
+
+def record_from_row(row: Mapping[str, Any]) -> EcgRecord:
+    """Record that a row of a corpus stands for: float32 (leads, samples) in `units`, NaN where samples are missing."""
+    lead_names = tuple(row["lead_names"])
+    counts = np.asarray(row["signal"], dtype=np.int16)
+    if counts.size != len(lead_names) * int(row["num_samples"]):
+        raise ValueError(
+            f"record {row['ecg_id']!r}: {counts.size} samples in `signal` are not {len(lead_names)} leads x "
+            f"{row['num_samples']} samples (`num_samples`); the corpus is damaged, convert it again"
+        )
+    counts = counts.reshape(len(lead_names), int(row["num_samples"]))
+    gain = np.asarray(row["adc_gain"], dtype=np.float32)
+    signal = counts.astype(np.float32) / gain[:, None]
+    signal[counts == MISSING] = np.nan
+    return EcgRecord(
+        signal=signal,
+        sampling_rate=float(row["sampling_rate"]),
+        lead_names=lead_names,
+        units=row["units"],
+        record_id=row["ecg_id"],
+        report=row["report"],
+        age=row["age"],
+        sex=row["sex"],
+        metadata={"adc_gain": gain},
+    )
+
+
+def table_from_rows(rows: Sequence[Mapping[str, Any]], features: datasets.Features) -> pa.Table:
+    """Arrow table of rows; signals go from NumPy to Arrow as they are, never sample by sample."""
+    schema = features.arrow_schema
+    for row in rows:
+        if row.keys() != features.keys():
+            raise ValueError(
+                f"record {row.get('ecg_id')!r}: columns {sorted(row.keys() ^ features.keys())} are missing or unknown"
+            )
+    columns = []
+    for name, feature in features.items():
+        values = [row[name] for row in rows]
+        kind = schema.field(name).type
+        if name == "signal":
+            offsets = np.cumsum([0, *(value.size for value in values)], dtype=np.int32)
+            flat = np.concatenate([value.reshape(-1) for value in values])
+            columns.append(pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat, type=pa.int16())))
+            continue
+        if isinstance(feature, datasets.List) and isinstance(feature.feature, datasets.ClassLabel):
+            values = [_label_numbers(labels, feature.feature.names, name, row) for labels, row in zip(values, rows, strict=True)]
+        columns.append(pa.array(values, type=kind))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _label_numbers(labels: Sequence[str], universe: Sequence[str], task: str, row: Mapping[str, Any]) -> list[int]:
+    if unknown := [label for label in labels if label not in universe]:
+        raise ValueError(f"record {row['ecg_id']!r}: labels {unknown} are not in the universe of task {task!r}")
+    return [universe.index(label) for label in labels]
