@@ -69,7 +69,8 @@ class MeritForPreTrainingOutput(ModelOutput):
     semantic_information: ln N − L_con, nats. structure_information: −½ ln L_rec, nats a hidden sample. Without gradient.
     reconstruction: (batch, leads, samples), the decoder's prediction in the units of the target.
     ecg_embeds, text_embeds: (batch, projection_dim), L2-normalised, of this process.
-    mask: bool (batch, mask units), True where hidden; units as in `MeritConfig.num_mask_units`.
+    mask: int64 (batch, mask units), 1 where hidden; units as in `MeritConfig.num_mask_units`.
+    hidden_states, attentions: of the ECG tower's masked pass; of its other pass where there is no masked one.
     """
 
     loss: Tensor | None = None
@@ -81,6 +82,8 @@ class MeritForPreTrainingOutput(ModelOutput):
     ecg_embeds: Tensor | None = None
     text_embeds: Tensor | None = None
     mask: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
 
 
 def sincos_positions(number: int, size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -454,7 +457,7 @@ def text_tower_class(config: PreTrainedConfig) -> type:
     return AutoModelForTextEncoding if type(config) in mapping else AutoModel
 
 
-def _without_pooler(config: PreTrainedConfig) -> dict[str, bool]:
+def without_pooler(config: PreTrainedConfig) -> dict[str, bool]:
     """Arguments that leave out a pooler we would not use: an unused parameter breaks distributed training."""
     model_class = text_tower_class(config)._model_mapping[type(config)]
     model_class = model_class[0] if isinstance(model_class, (tuple, list)) else model_class
@@ -470,7 +473,7 @@ class MeritModel(MeritPreTrainedModel):
         super().__init__(config)
         text_config = config.text_config
         self.ecg_model = MeritEcgModel._from_config(config.ecg_config)
-        self.text_model = text_tower_class(text_config).from_config(text_config, **_without_pooler(text_config))
+        self.text_model = text_tower_class(text_config).from_config(text_config, **without_pooler(text_config))
         self.ecg_projection = MeritProjection(config, config.ecg_config.hidden_size)
         self.text_projection = MeritProjection(config, text_config.hidden_size)
         self.logit_scale = nn.Parameter(
@@ -505,7 +508,7 @@ class MeritModel(MeritPreTrainedModel):
         text_model = text
         if isinstance(text, str):
             text_config = AutoConfig.from_pretrained(text)
-            text_model = text_tower_class(text_config).from_pretrained(text, **_without_pooler(text_config))
+            text_model = text_tower_class(text_config).from_pretrained(text, **without_pooler(text_config))
         ecg_config, text_config = (
             tower if isinstance(tower, PreTrainedConfig) else tower.config for tower in (ecg_model, text_model)
         )
@@ -600,8 +603,8 @@ class MeritModel(MeritPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        input_ids: Tensor | None = None,
         input_values: Tensor | None = None,
+        input_ids: Tensor | None = None,
         padding_mask: Tensor | None = None,
         attention_mask: Tensor | None = None,
         report_ids: Tensor | None = None,
@@ -610,8 +613,8 @@ class MeritModel(MeritPreTrainedModel):
     ) -> MeritOutput:
         r"""
         Args:
-            input_ids, attention_mask: (texts, tokens).
             input_values: (ecgs, leads, samples); padding_mask: bool, the same shape.
+            input_ids, attention_mask: (texts, tokens).
             report_ids: (batch,), with `return_loss=True`: −1 marks an ECG without report.
             return_loss: compute the symmetric InfoNCE loss; ECGs and texts must then be pairs.
         """
@@ -766,9 +769,9 @@ class MeritForPreTraining(MeritModel):
 
         loss = input_values.new_zeros(())
         reconstruction_loss = information_structure = reconstruction = mask = None
-        pooled = None
+        encoded = None
         if config.reconstruction_weight > 0 or align_visible:
-            pooled, reconstruction, mask, hidden_samples = self._masked_pass(
+            encoded, reconstruction, mask, hidden_samples = self._masked_pass(
                 input_values, padding_mask, noise, **kwargs
             )
             if config.reconstruction_weight > 0:
@@ -779,9 +782,11 @@ class MeritForPreTraining(MeritModel):
 
         contrastive_loss = information_semantic = ecg_embeds = text_embeds = None
         if config.contrastive_weight > 0:
+            aligned = encoded
             if not align_visible:
-                pooled = self._alignment_pass(input_values, padding_mask, alignment_noise, **kwargs)
-            ecg_embeds = normalize_embeds(self.ecg_projection(pooled))
+                aligned = self._alignment_pass(input_values, padding_mask, alignment_noise, **kwargs)
+                encoded = aligned if encoded is None else encoded
+            ecg_embeds = normalize_embeds(self.ecg_projection(aligned.pooler_output))
             text_output = self.get_text_features(input_ids, attention_mask, return_dict=True)
             text_embeds = normalize_embeds(text_output.pooler_output)
             contrastive_loss, information_semantic, regularizer = self._contrast(
@@ -798,6 +803,8 @@ class MeritForPreTraining(MeritModel):
             ecg_embeds=ecg_embeds,
             text_embeds=text_embeds,
             mask=mask,
+            hidden_states=None if encoded is None else encoded.hidden_states,
+            attentions=None if encoded is None else encoded.attentions,
         )
 
     def _target(self, target_values: Tensor, padding_mask: Tensor) -> Tensor:
@@ -810,9 +817,9 @@ class MeritForPreTraining(MeritModel):
 
     def _masked_pass(
         self, input_values: Tensor, padding_mask: Tensor, noise: Tensor | None, **kwargs: Any
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Hide, encode, decode: pooled (batch, hidden), prediction (batch, leads, samples), mask (batch, units), hidden
-        real samples, bool (batch, leads, samples)."""
+    ) -> tuple[BaseModelOutputWithPooling, Tensor, Tensor, Tensor]:
+        """Hide, encode, decode: the encoder's output, prediction (batch, leads, samples), mask (batch, units), hidden real
+        samples, bool (batch, leads, samples)."""
         config, size = self.config, self.config.ecg_config.patch_size
         batch, leads, samples = input_values.shape
         valid = self.ecg_model.patch_mask(padding_mask)
@@ -837,21 +844,21 @@ class MeritForPreTraining(MeritModel):
             **kwargs,
         )
         decoded = self.decoder(encoded.last_hidden_state, valid.shape[1], valid, indices, indices_valid)
-        return encoded.pooler_output, unpatchify(decoded, leads), mask, hidden_samples
+        return encoded, unpatchify(decoded, leads), mask.long(), hidden_samples
 
     def _alignment_pass(
         self, input_values: Tensor, padding_mask: Tensor, noise: Tensor | None, **kwargs: Any
-    ) -> Tensor:
-        """Pooled (batch, hidden) of the whole ECG; while training, of a random share of its tokens if so configured."""
+    ) -> BaseModelOutputWithPooling:
+        """Encode the whole ECG; while training, a random share of its tokens if so configured."""
         drop = self.config.alignment_token_drop
         if not self.training or drop == 0:
-            return self.ecg_model(input_values, padding_mask=padding_mask, **kwargs).pooler_output
+            return self.ecg_model(input_values, padding_mask=padding_mask, **kwargs)
         valid = self.ecg_model.patch_mask(padding_mask)
         noise = self._noise("alignment_noise", noise, tuple(valid.shape), input_values)
         indices, indices_valid, _ = visible_tokens(noise, valid, self.config.ecg_config.num_rows, drop)
         return self.ecg_model(
             input_values, padding_mask=padding_mask, visible_indices=indices, visible_mask=indices_valid, **kwargs
-        ).pooler_output
+        )
 
     @staticmethod
     def _noise(name: str, noise: Tensor | None, shape: tuple[int, ...], like: Tensor) -> Tensor:
