@@ -251,15 +251,14 @@ def _check(values: Any, schema: Any, path: str, where: str, known: Callable[[], 
 
 
 def _suggestion(name: str, path: str, schema: Mapping[str, Any], known: list[str]) -> str:
-    near = difflib.get_close_matches(name, list(schema), n=1, cutoff=0.6)
-    if near and near[0] != name:
+    """The same name in another place first, then the nearest name here, then the nearest anywhere."""
+    leaves = {other.rsplit(".", 1)[-1]: other for other in reversed(known)}
+    if name in leaves:
+        return f": did you mean {leaves[name]!r}?"
+    if near := difflib.get_close_matches(name, list(schema), n=1):
         return f": did you mean {path + near[0]!r}?"
-    elsewhere = [other for other in known if other.rsplit(".", 1)[-1] == name]
-    if not elsewhere:
-        leaves = {other.rsplit(".", 1)[-1]: other for other in known}
-        elsewhere = [leaves[leaf] for leaf in difflib.get_close_matches(name, list(leaves), n=1, cutoff=0.6)]
-    if elsewhere:
-        return f": did you mean {elsewhere[0]!r}?"
+    if near := difflib.get_close_matches(name, list(leaves), n=1):
+        return f": did you mean {leaves[near[0]]!r}?"
     return f": the fields here are {', '.join(schema)}"
 
 
@@ -287,22 +286,21 @@ def _overrides(words: list[str]) -> list[tuple[list[str], Any]]:
 
 
 def _put(values: dict[str, Any], path: list[str], given: Any) -> None:
+    """Sets one nested field; a position right after the end of a list adds an item."""
     place: Any = values
-    for depth, name in enumerate(path):
-        last = depth == len(path) - 1
+    for name, following in zip(path, [*path[1:], None]):
         if isinstance(place, list):
-            if not name.isdigit() or int(name) >= len(place):
+            if not name.isdigit() or int(name) > len(place):
                 raise ValueError(f"--{'.'.join(path)}: {name!r} is not one of the {len(place)} items, counted from 0")
-            key: Any = int(name)
-        else:
-            key = name
-        if last:
+            if int(name) == len(place):
+                place.append({})
+        key: Any = int(name) if isinstance(place, list) else name
+        if following is None:
             place[key] = given
             return
         inner = place[key] if isinstance(place, list) else place.get(key)
         if not isinstance(inner, (dict, list)):
-            # A preset named by one word (`model: tiny`) gives way to its fields only where the field is a mapping.
-            inner = place[key] = {}
+            inner = place[key] = [] if following.isdigit() else {}
         place = inner
 
 
