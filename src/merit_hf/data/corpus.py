@@ -78,6 +78,10 @@ class CorpusBuilder:
         """What the dataset card says about this corpus."""
         raise NotImplementedError
 
+    def notes(self) -> list[str]:
+        """Lines that a command prints after the conversion: choices made about the input that its owner should know."""
+        return []
+
     @property
     def features(self) -> datasets.Features:
         """Columns of the corpus."""

@@ -5,22 +5,26 @@ Which rows a corpus has, and how they are written, is in `corpus.py`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 import pyarrow as pa
 
-from ..io.record import EcgRecord
+from merit_hf.io import EcgRecord, read_ecg
 
 MISSING = -32768  # the count that marks a sample which was never recorded
 LARGEST_COUNT = 32767
-DEFAULT_ADC_GAIN = 1000.0  # counts per unit where a source states none: 1 uV when the unit is mV
+USUAL_ADC_GAIN = 1000.0  # counts per unit: 1 uV when the unit is mV
+OLDEST_AGE = 120.0  # years; some sources write 300, 999 or -1 for "unknown" or "very old"
+SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 
 
 class SkipRecord(Exception):
-    """Raised by the `row` of a corpus for a record that cannot be part of the corpus; it is counted and listed, not fatal.
+    """Raised by the `row` of a corpus for a record that cannot be part of it; it is counted and listed, not fatal.
 
     `reason` is one of a few words to count by ("file missing", "unreadable"), `detail` says what exactly was found.
     """
@@ -36,8 +40,9 @@ def corpus_features(
     """Columns of a corpus.
 
     Args:
-        tasks: label universe of each task; each becomes a `List(ClassLabel)` column, an empty list meaning "not in this task".
-        extra: further columns of one corpus, such as the simulator's `parameters`, as features of the datasets library.
+        tasks: label universe of each task; each becomes a `List(ClassLabel)` column, an empty list meaning "not in this
+            task".
+        extra: further columns of one corpus, such as a simulator's `parameters`, as features of the datasets library.
     """
     columns: dict[str, Any] = {
         "ecg_id": datasets.Value("string"),
@@ -61,32 +66,49 @@ def corpus_features(
 
 
 def quantise(signal: np.ndarray, adc_gain: Sequence[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Counts and gains that stand for a signal.
+    """Counts and gains that stand for a signal; samples that are not finite become `MISSING`.
 
-    Where the signal is counts divided by `adc_gain`, rounded to float32, the same counts come back. A lead that does not fit
-    into 16 bits has its gain halved until it does. Samples that are not finite become `MISSING`.
+    Where the signal is counts divided by `adc_gain`, rounded to float32, the same counts come back. A lead that does not
+    fit into 16 bits has its gain halved until it does. Without `adc_gain`, a lead takes `USUAL_ADC_GAIN` if that loses
+    nothing, and otherwise the power of two that uses the 16 bits best.
 
     Args:
-        signal: (leads, samples) in physical units.
-        adc_gain: counts per unit, one a lead; `DEFAULT_ADC_GAIN` for all if None.
+        signal: float32 (leads, samples) in physical units.
+        adc_gain: counts per unit, one a lead.
 
     Returns:
         int16 (leads, samples) and float32 (leads,).
     """
-    if adc_gain is None:
-        gain = np.full(len(signal), DEFAULT_ADC_GAIN)
-    else:
-        gain = np.array(adc_gain, dtype=np.float64)
+    finite = np.isfinite(signal)
+    samples = np.where(finite, signal, 0.0).astype(np.float64)
+    peak = np.abs(samples).max(axis=1, initial=0.0)
+    gain = np.full(len(signal), USUAL_ADC_GAIN) if adc_gain is None else np.array(adc_gain, dtype=np.float64)
     if gain.shape != (len(signal),) or not (np.isfinite(gain).all() and (gain > 0).all()):
         raise ValueError(f"adc_gain must be {len(signal)} positive numbers, one a lead, not {adc_gain!r}")
-    finite = np.isfinite(signal)
-    scaled = np.where(finite, signal, 0.0).astype(np.float64)
-    peak = np.abs(scaled).max(axis=1, initial=0.0)
+    if adc_gain is None:
+        nearest = (np.rint(samples * USUAL_ADC_GAIN) / USUAL_ADC_GAIN).astype(np.float32)
+        loses = (nearest != samples.astype(np.float32)).any(axis=1)
+        gain[loses] = 2.0 ** np.floor(np.log2(LARGEST_COUNT / peak[loses]))
     while (too_large := np.rint(peak * gain) > LARGEST_COUNT).any():
         gain[too_large] /= 2
-    counts = np.rint(scaled * gain[:, None]).astype(np.int16)
+    counts = np.rint(samples * gain[:, None]).astype(np.int16)
     counts[~finite] = MISSING
     return counts, gain.astype(np.float32)
+
+
+def read_record(path: str | os.PathLike[str], ecg_id: str, **options: Any) -> EcgRecord:
+    """Record of a file, by `merit_hf.io.read_ecg`, whose options these are.
+
+    Raises:
+        SkipRecord: there is no such file, or it cannot be read.
+    """
+    path = Path(path)
+    if not path.exists() and not path.with_name(f"{path.name}.hea").exists():  # a WFDB record has no extension
+        raise SkipRecord(ecg_id, "file missing", str(path))
+    try:
+        return read_ecg(path, **options)
+    except ValueError as error:
+        raise SkipRecord(ecg_id, "unreadable", str(error)) from error
 
 
 def row_from_record(
@@ -95,21 +117,21 @@ def row_from_record(
     ecg_id: str,
     patient_id: str | None,
     report_language: str | None = None,
-    adc_gain: Sequence[float] | None = None,
     **columns: Any,
 ) -> dict[str, Any]:
     """Row of a corpus that stands for one record.
 
     Args:
-        record: signal in `record.units`; report, age (years) and sex are taken from it.
+        record: signal in `record.units`; report, age (years) and sex are taken from it. A blank report, an age outside 0 to
+            `OLDEST_AGE` and a sex that is neither female nor male become None.
         ecg_id: name of the record, unique in the corpus.
         patient_id: name of the patient, or None where unknown.
         report_language: ISO 639-1 code of the report's language, or None.
-        adc_gain: counts per unit, one a lead; by default what the file stated (`record.metadata["adc_gain"]`), and
-            `DEFAULT_ADC_GAIN` where it stated nothing.
         columns: the task columns (lists of label names), any extra column, and whatever overrides the above.
     """
-    counts, gain = quantise(record.signal, record.metadata.get("adc_gain") if adc_gain is None else adc_gain)
+    # `adc_gain` is what the file stated; a reader that knows none leaves it out.
+    counts, gain = quantise(record.signal, record.metadata.get("adc_gain"))
+    report = (record.report or "").strip() or None
     row = {
         "ecg_id": ecg_id,
         "patient_id": patient_id,
@@ -119,10 +141,10 @@ def row_from_record(
         "lead_names": list(record.lead_names),
         "adc_gain": gain,
         "units": record.units,
-        "report": record.report,
-        "report_language": report_language,
-        "age": record.age,
-        "sex": record.sex,
+        "report": report,
+        "report_language": report_language if report else None,
+        "age": record.age if record.age is not None and 0 <= record.age <= OLDEST_AGE else None,
+        "sex": SEXES.get((record.sex or "").strip().lower()),
     }
     return {**row, **columns}
 
@@ -171,12 +193,12 @@ def table_from_rows(rows: Sequence[Mapping[str, Any]], features: datasets.Featur
             columns.append(pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat, type=pa.int16())))
             continue
         if isinstance(feature, datasets.List) and isinstance(feature.feature, datasets.ClassLabel):
-            values = [_label_numbers(labels, feature.feature.names, name, row) for labels, row in zip(values, rows, strict=True)]
+            values = [_label_numbers(row[name], feature.feature.names, name, row["ecg_id"]) for row in rows]
         columns.append(pa.array(values, type=kind))
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _label_numbers(labels: Sequence[str], universe: Sequence[str], task: str, row: Mapping[str, Any]) -> list[int]:
+def _label_numbers(labels: Sequence[str], universe: Sequence[str], task: str, ecg_id: str) -> list[int]:
     if unknown := [label for label in labels if label not in universe]:
-        raise ValueError(f"record {row['ecg_id']!r}: labels {unknown} are not in the universe of task {task!r}")
+        raise ValueError(f"record {ecg_id!r}: labels {unknown} are not in the universe of task {task!r}")
     return [universe.index(label) for label in labels]

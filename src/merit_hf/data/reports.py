@@ -1,0 +1,94 @@
+"""Report text: cleaning it, naming it by a hash, and telling its language where a source does not say.
+
+Changing reports for training is in `report_augmentation.py`; tokenizing them is the processor's work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+
+_SPELLED_EKG = re.compile(r"\bekg\b", re.IGNORECASE)
+_DECORATION = re.compile(r"\*{3,}|=")
+_WHITE_SPACE = re.compile(r"\s+")
+_WORD = re.compile(r"[^\W\d_]+")
+
+# Words that are frequent in ECG reports of one language and do not occur in those of the others (so not "normal").
+_WORDS_OF_LANGUAGE: dict[str, frozenset[str]] = {
+    "de": frozenset(
+        """
+        abnorm abnormales abnormes ableitungen achse alter amplitudenkriterien arrhythmie auf ausgeprägter
+        auszuschliessen befund bei bericht bestimmbare beschleunigter bigeminus bis der die das des den dem durch ein eine
+        einer erkannt es extrasystole extrasystolen fehlende flach flattern für grades grenzbefund hebung hinterwand
+        hochlateraler hypertrophie inferiorer infarkt innenschichtsschaden intraventrikuläre intraventrikulärer ischämie
+        kammerhypertrophie kein keine lagetyp leitungsstörung leitungsstoerung linksanteriorer linksbelastung
+        linkshypertrophie linksschenkelblock linkstyp mit moeglich möglich möglicherweise myokardschaden mässige nach nicht
+        niederspannung normales oder pathologisch pathologisches periphere rechtshypertrophie rechtsschenkelblock
+        rechtstyp rhythmus schenkelblock schlechte schrittmacher senkung sicher sinusbradykardie sinusrhythmus
+        sinustachykardie sonst steiltyp tachykardes tachykardie überdrehter ueberdrehter übergang über unbestätigter und
+        unspezifische unspezifischer unspezifisches unter unvollständiger ventrikuläre verbreiterung verdacht verlängerung
+        verschoben von vorderwand vorhof vorhofflattern vorhofflimmern wahrscheinlich welle zu
+        """.split()
+    ),
+    "en": frozenset(
+        """
+        abnormality age and are arrhythmia atrial axis be beats borderline bradycardia branch bundle but cannot changes
+        chest consistent contraction depressed deviation disease due early ecg elevation enlargement excluded fibrillation
+        findings flat flutter for heart high hypertrophy incomplete infarct infarction interval inverted is ischaemia
+        ischaemic ischemia lead leads left likely limb low may minor myocardial no non not of old only or otherwise pathology
+        possible premature probable probably progression prolonged rapid requested response rhythm right segments slow
+        specific suggesting tachycardia the there these this throughout to trace tracing uncertain voltage voltages wave
+        waves with
+        """.split()
+    ),
+    "sv": frozenset(
+        """
+        amplituder arytmi avvikande axel bestämmbar bör ej eller eljest extrasystoli extraslag extremitetsavledningarna flimmer
+        fladder förlopp förlängd förmaksfladder förmaksflimmer förändring högersidigt höger inkomplett ischemi
+        kammarhypertrofi låga myokardaffektion myokardskada möjligen normalt och ospecifik ospecifikt patologiskt rytm
+        sannolikt sinusbradykardi sinusrytm sinustachykardi skänkelblock slag snabb svårbestämmbar sänkning såsom vid vänster
+        ålder äldre övervägas
+        """.split()
+    ),
+}
+
+
+def join_report(parts: Iterable[str | None]) -> str | None:
+    """One report of the lines that a machine gives one by one; None where none of them has text."""
+    lines = [part.strip().rstrip(".") for part in parts if part and part.strip()]
+    return ". ".join(lines) or None
+
+
+def clean_report(text: str | None) -> str:
+    """Report as the text tower sees it: EKG → ECG, `***` and `=` stripped, white space single, lower case, final ".".
+
+    These are the steps that MERL and MELP apply to MIMIC-IV-ECG. A report that is missing or has no letter or digit in it
+    becomes the empty string. Cleaning twice changes nothing.
+    """
+    cleaned = _DECORATION.sub(" ", _SPELLED_EKG.sub("ECG", text or ""))
+    cleaned = _WHITE_SPACE.sub(" ", cleaned).strip().lower()
+    if not any(character.isalnum() for character in cleaned):
+        return ""
+    return cleaned.rstrip(" .") + "."
+
+
+def report_hash(cleaned: str) -> int:
+    """Number of a cleaned report, 0 to 2**63 - 1: the same in every process, and equal only for equal texts in practice.
+
+    Two of a million different texts collide with a probability of about 5e-8.
+    """
+    digest = hashlib.blake2b(cleaned.encode("utf-8"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def report_language(text: str | None) -> str | None:
+    """Language of a report by the words in it: "de", "en" or "sv"; None where no language has more of them than the others.
+
+    For sources that mix languages without saying which is which. It knows the words of ECG reports, and no other language.
+    """
+    words = set(_WORD.findall((text or "").lower()))
+    counts = {language: len(words & known) for language, known in _WORDS_OF_LANGUAGE.items()}
+    best = max(counts, key=lambda language: counts[language])
+    return best if list(counts.values()).count(counts[best]) == 1 else None
