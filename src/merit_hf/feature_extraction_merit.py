@@ -1,0 +1,511 @@
+"""MeritFeatureExtractor: from an ECG as it comes to the tensors the model takes; the one way for training and inference.
+
+Everything between samples in memory and `input_values` lives here. Files do not: an ECG is read by `merit_hf.io`.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import is_dataclass, replace
+from numbers import Real
+from os import PathLike
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
+from transformers.feature_extraction_utils import BatchFeature
+
+from .leads_merit import (
+    LIMB_LEAD_WEIGHTS,
+    STANDARD_12,
+    canonical_leads,
+    canonical_units,
+    derive_limb_lead,
+    to_millivolts,
+)
+from .signal_merit import bandpass, bridge_gaps, has_signal, rate_ratio, resample
+
+NORMALIZATIONS = ("zscore", "zscore_record", "none")
+TRUNCATIONS = ("first", "center", "random")
+SMALLEST_DEVIATION = 1e-6  # mV; a millionth of the size of a QRS complex: below it a lead is flat but for rounding
+_INHERITED_FIELDS = ("feature_size", "padding_value", "padding_side", "return_attention_mask")
+_SAVED_EXTRAS = ("feature_extractor_type", "processor_class", "auto_map")
+
+
+class _Ecg(NamedTuple):
+    """What the extractor needs of one ECG, checked: float samples (leads, samples) in mV or z-scores, canonical names."""
+
+    signal: np.ndarray
+    sampling_rate: float
+    lead_names: tuple[str, ...]
+    units: str
+
+
+def normalize(values: torch.Tensor, padding_mask: torch.Tensor, mode: str = "zscore") -> torch.Tensor:
+    """Normalises ECGs over their real samples, on whatever device they are.
+
+    Args:
+        values: float (..., leads, samples).
+        padding_mask: bool of the same shape, True where a sample is real.
+        mode: `"zscore"` takes mean and standard deviation of each lead; `"zscore_record"` takes the mean of each lead and
+            one standard deviation for all leads together, which keeps their ratios; `"none"` keeps the values.
+
+    Returns:
+        A new float tensor of the same shape, zero where `padding_mask` is False. Deviations are those of a population
+        (divided by the number of samples) and at least `SMALLEST_DEVIATION`.
+    """
+    if mode not in NORMALIZATIONS:
+        raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {mode!r}.")
+    masked = ~padding_mask
+    values = values.masked_fill(masked, 0.0)
+    if mode == "none":
+        return values
+    num_real = padding_mask.sum(dim=-1, keepdim=True, dtype=values.dtype)  # (..., leads, 1)
+    values -= values.sum(dim=-1, keepdim=True) / num_real.clamp(min=1)
+    values.masked_fill_(masked, 0.0)
+    squares = values.square().sum(dim=-1, keepdim=True)
+    if mode == "zscore_record":
+        squares, num_real = squares.sum(dim=-2, keepdim=True), num_real.sum(dim=-2, keepdim=True)
+    values /= (squares / num_real.clamp(min=1)).sqrt().clamp(min=SMALLEST_DEVIATION)
+    return values
+
+
+class MeritFeatureExtractor(SequenceFeatureExtractor):
+    """Makes `input_values` and `padding_mask` of ECGs.
+
+    In this order: leads are found by name, reordered and, where missing, derived from I and II; what is longer than the
+    window is cropped; short gaps (NaN) are bridged by straight lines; the optional band-pass is applied; the sampling rate
+    is changed; what is shorter is padded at its end; the values are normalised. Each ECG is treated alone, so that a
+    batch gives bit for bit what single calls give.
+
+    Args:
+        sampling_rate: samples per second of the tensors, in Hz.
+        duration: length of the window, in seconds.
+        lead_names: leads of the tensors, in order.
+        normalization: `"zscore"` (each lead), `"zscore_record"` (one scale for all leads) or `"none"` (millivolts).
+        bandpass: `(low, high)` in Hz of a zero-phase Butterworth filter, applied at the ECG's own rate; None for none.
+        bandpass_order: order of that filter before it is run forth and back.
+        truncation: which part of a longer ECG is taken: `"first"`, `"center"` or `"random"`.
+        max_gap_duration: longest run of missing samples that is bridged, in seconds; longer ones are masked. The default
+            is about half a QRS complex, so that no beat is ever drawn by hand.
+
+    Tensors:
+        input_values: float32 (batch, leads, samples), zero where masked.
+        padding_mask: bool of the same shape, True where real; False for absent leads, long gaps and padded time. A lead
+            that is constant over the window counts as absent.
+
+    `feature_size`, `padding_value` and `pad` are those of transformers' sequence feature extractors, whose convention is
+    time first: `pad` takes and gives (samples, leads).
+    """
+
+    model_input_names = ["input_values", "padding_mask"]  # noqa: RUF012 (the library's own declaration)
+
+    def __init__(
+        self,
+        sampling_rate: int | float = 100,
+        duration: float = 10.0,
+        lead_names: Sequence[str] = STANDARD_12,
+        normalization: str = "zscore",
+        bandpass: Sequence[float] | None = None,
+        bandpass_order: int = 3,
+        truncation: str = "first",
+        max_gap_duration: float = 0.05,
+        **kwargs: Any,
+    ) -> None:
+        unknown = sorted(set(kwargs) - {*_INHERITED_FIELDS, *_SAVED_EXTRAS})
+        if unknown:
+            raise ValueError(f"MeritFeatureExtractor has no field {', '.join(unknown)}; check the spelling.")
+        lead_names = canonical_leads(lead_names)
+        if not lead_names:
+            raise ValueError("lead_names is empty; give at least one lead such as 'II'.")
+        padding_value = kwargs.pop("padding_value", 0.0)
+        feature_size = kwargs.pop("feature_size", len(lead_names))
+        kwargs.pop("feature_extractor_type", None)
+        if padding_value != 0.0:
+            raise ValueError(f"padding_value must be 0.0, got {padding_value!r}: masked samples are zero in every tensor.")
+        if feature_size != len(lead_names):
+            raise ValueError(f"feature_size is {feature_size}, but there are {len(lead_names)} lead_names; leave it out.")
+        super().__init__(feature_size, sampling_rate, padding_value, **kwargs)  # type: ignore[arg-type]
+        if not (_is_number(sampling_rate) and sampling_rate > 0):
+            raise ValueError(f"sampling_rate must be a positive number of Hz, got {sampling_rate!r}.")
+        if not (_is_number(duration) and duration > 0 and round(sampling_rate * duration) >= 1):
+            raise ValueError(f"duration must be a positive number of seconds with at least one sample, got {duration!r}.")
+        if normalization not in NORMALIZATIONS:
+            raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {normalization!r}.")
+        if truncation not in TRUNCATIONS:
+            raise ValueError(f"truncation must be one of {TRUNCATIONS}, got {truncation!r}.")
+        if bandpass is not None and not (len(bandpass) == 2 and 0 < bandpass[0] < bandpass[1]):
+            raise ValueError(f"bandpass must be (low, high) in Hz with 0 < low < high, or None; got {bandpass!r}.")
+        if not (isinstance(bandpass_order, int) and bandpass_order >= 1):
+            raise ValueError(f"bandpass_order must be a whole number of at least 1, got {bandpass_order!r}.")
+        if not (_is_number(max_gap_duration) and max_gap_duration >= 0):
+            raise ValueError(f"max_gap_duration must be a number of seconds, 0 or more; got {max_gap_duration!r}.")
+        self.duration = duration
+        self.lead_names = lead_names
+        self.normalization = normalization
+        self.bandpass = None if bandpass is None else (float(bandpass[0]), float(bandpass[1]))
+        self.bandpass_order = bandpass_order
+        self.truncation = truncation
+        self.max_gap_duration = max_gap_duration
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of each lead in the tensors."""
+        return round(self.sampling_rate * self.duration)
+
+    def __call__(
+        self,
+        ecg: Any,
+        sampling_rate: float | Sequence[float] | None = None,
+        lead_names: Sequence[str] | Sequence[Sequence[str]] | None = None,
+        units: str | None = None,
+        generator: np.random.Generator | Sequence[np.random.Generator] | None = None,
+        return_tensors: str | None = None,
+    ) -> BatchFeature:
+        """Makes tensors of one ECG or several.
+
+        Args:
+            ecg: a record (anything with `.signal`, `.sampling_rate`, `.lead_names`, and `.units` if not mV) or a list of
+                them; or an array, tensor or nested list of shape (leads, samples) or (batch, leads, samples), or a list of
+                the former, which may differ in length. NaN means missing.
+            sampling_rate: rate of arrays in Hz, one for all or one each; needed for arrays, refused for records.
+            lead_names: leads of arrays in order, for all or each; the extractor's own leads if left out.
+            units: unit of arrays: "mV" (if left out), "uV", "V", "nV", or "zscore".
+            generator: source of chance for `truncation="random"`, one for all or one each; a new one seeded from NumPy's
+                global state if left out.
+            return_tensors: "pt" or "np"; without it the values are lists of NumPy arrays, one an ECG.
+
+        Returns:
+            `input_values` and `padding_mask`; a single ECG makes a batch of one.
+
+        Raises:
+            ValueError: wrong shape, unknown lead or unit, no sampling rate, infinite values, or nothing to see.
+        """
+        ecgs = self._ecgs(ecg, sampling_rate, lead_names, units)
+        generators = self._generators(generator, len(ecgs))
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        windows = []
+        for index, (item, source) in enumerate(zip(ecgs, generators, strict=True)):
+            window = self._crop(item, source)
+            windows.append(window)
+            groups.setdefault((window.shape, *item[1:]), []).append(index)
+
+        made = [self._window([windows[index] for index in group], *key[1:], group) for key, group in groups.items()]
+        if len(made) == 1:
+            values, mask = made[0]
+        else:
+            order = np.argsort([index for group in groups.values() for index in group])
+            values, mask = (np.concatenate(parts)[order] for parts in zip(*made, strict=True))
+        empty = np.flatnonzero(~mask.any(axis=(1, 2)))
+        if empty.size:
+            first = int(empty[0])
+            raise ValueError(
+                f"ECG {first} has nothing to see in the window: every one of the leads {', '.join(self.lead_names)} is "
+                f"missing, NaN or constant in it. It has the leads {', '.join(ecgs[first].lead_names)}; leave it out, or "
+                "check lead_names= and truncation=."
+            )
+        padding_mask = torch.from_numpy(mask)
+        input_values = normalize(torch.from_numpy(values), padding_mask, self.normalization)
+        if return_tensors == "pt":
+            return BatchFeature({"input_values": input_values, "padding_mask": padding_mask})
+        if return_tensors not in (None, "np"):
+            raise ValueError(f"return_tensors must be 'pt', 'np' or None, got {return_tensors!r}.")
+        arrays = {"input_values": input_values.numpy(), "padding_mask": mask}
+        return BatchFeature(arrays if return_tensors else {name: list(array) for name, array in arrays.items()})
+
+    def windows(self, record: Any) -> list[Any]:
+        """Cuts a record that is longer than the window into windows, each a record of its own.
+
+        They follow one another from the start; the last one ends with the recording and so may overlap the one before.
+        Windows without any signal are left out unless none has any. A record that fits is returned as it is.
+        """
+        item = self._ecgs(record, None, None, None)[0]
+        length, total = self._window_length(item.sampling_rate), item.signal.shape[1]
+        if total <= length:
+            return [record]
+        starts = [*range(0, total - length, length), total - length]
+        with_signal = [start for start in starts if has_signal(item.signal[:, start : start + length])]
+        return [_with_signal(record, record.signal[:, start : start + length]) for start in with_signal or starts[:1]]
+
+    # -- from what was handed in to checked ECGs
+
+    def _ecgs(self, ecg: Any, sampling_rate: Any, lead_names: Any, units: Any) -> list[_Ecg]:
+        _refuse_paths(ecg)
+        if hasattr(ecg, "signal"):
+            ecg = [ecg]
+        if isinstance(ecg, (list, tuple)) and ecg and hasattr(ecg[0], "signal"):
+            given = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units}
+            refused = [name for name, value in given.items() if value is not None]
+            if refused:
+                raise ValueError(f"A record brings its own {', '.join(refused)}; leave the argument out or pass its signal.")
+            return [self._ecg_of_record(record, index) for index, record in enumerate(ecg)]
+        signals = _signals(ecg)
+        if sampling_rate is None:
+            raise ValueError("An array needs its sampling rate: pass sampling_rate= in Hz, for instance sampling_rate=500.")
+        rates = [sampling_rate] * len(signals) if np.ndim(sampling_rate) == 0 else list(sampling_rate)
+        each_own_names = lead_names is not None and len(lead_names) > 0 and not isinstance(lead_names[0], str)
+        names = list(lead_names) if each_own_names else [lead_names or self.lead_names] * len(signals)
+        for argument, values in (("sampling_rate", rates), ("lead_names", names)):
+            if len(values) != len(signals):
+                raise ValueError(f"{argument}= has {len(values)} entries for {len(signals)} ECGs; give one for all or one each.")
+        unit = canonical_units(units or "mV")
+        return [
+            self._checked(signal, rate, canonical_leads(leads), unit, index)
+            for index, (signal, rate, leads) in enumerate(zip(signals, rates, names, strict=True))
+        ]
+
+    def _ecg_of_record(self, record: Any, index: int) -> _Ecg:
+        _refuse_paths(record)
+        if not hasattr(record, "signal"):
+            raise ValueError(f"ECG {index} is a {type(record).__name__} among records; pass records only, or arrays only.")
+        names = canonical_leads(record.lead_names)
+        return self._checked(_array(record.signal), record.sampling_rate, names, getattr(record, "units", "mV"), index)
+
+    def _checked(self, signal: np.ndarray, rate: Any, names: tuple[str, ...], units: str, index: int) -> _Ecg:
+        if signal.ndim != 2 or signal.shape[0] != len(names):
+            hint = "Pass lead_names= with one name for each row"
+            if signal.ndim == 2 and signal.shape[1] == len(names):
+                hint = "It looks transposed, (samples, leads): pass it with its axes swapped"
+            raise ValueError(f"ECG {index} has shape {signal.shape}, expected (leads, samples) = ({len(names)}, samples). {hint}.")
+        if signal.shape[1] == 0:
+            raise ValueError(f"ECG {index} is empty: shape {signal.shape}, expected (leads, samples) with samples > 0.")
+        if signal.dtype.kind not in "fiu":
+            raise ValueError(f"ECG {index} has dtype {signal.dtype}, expected real numbers.")
+        if not (_is_number(rate) and math.isfinite(rate) and rate > 0):
+            raise ValueError(f"ECG {index} has sampling_rate {rate!r}, expected a positive number of Hz.")
+        if units != "mV":
+            units = canonical_units(units)
+            if units == "zscore" and self.normalization != "zscore":
+                raise ValueError(
+                    f"ECG {index} is in units 'zscore', its voltage is gone, but normalization={self.normalization!r} needs "
+                    "it. Use normalization='zscore' or a source with voltages."
+                )
+            signal = to_millivolts(signal, units)
+            units = "zscore" if units == "zscore" else "mV"
+        return _Ecg(signal, float(rate), names, units)
+
+    def _generators(self, generator: Any, count: int) -> list[Any]:
+        if self.truncation != "random":
+            return [None] * count
+        if generator is None:  # so that transformers.set_seed and numpy.random.seed make it repeatable
+            generator = np.random.default_rng(np.random.randint(2**31))  # noqa: NPY002
+        if isinstance(generator, np.random.Generator):
+            return [generator] * count
+        if len(generator) != count:
+            raise ValueError(f"generator= has {len(generator)} entries for {count} ECGs; give one for all or one each.")
+        return list(generator)
+
+    # -- from checked ECGs to windows
+
+    def _window_length(self, rate: float) -> int:
+        """Samples at `rate` that make a whole window at the extractor's own rate."""
+        up, down = rate_ratio(rate, self.sampling_rate)
+        return -(-self.num_samples * down // up)
+
+    def _crop(self, item: _Ecg, generator: np.random.Generator | None) -> np.ndarray:
+        """The part of a longer ECG that is taken, at its own rate, so that a window never depends on what is outside it."""
+        length = self._window_length(item.sampling_rate)
+        spare = item.signal.shape[1] - length
+        if spare <= 0 or self.truncation == "first":
+            return item.signal[:, :length]
+        if generator is None:
+            return item.signal[:, spare // 2 : spare // 2 + length]
+        # A long recording may have stretches without signal: there the first window that has some is taken instead.
+        for start in (int(generator.integers(spare + 1)), *range(0, spare + 1, length)):
+            window = item.signal[:, start : start + length]
+            if has_signal(window):
+                return window
+        return window
+
+    def _max_gap(self, rate: float) -> int:
+        return int(self.max_gap_duration * rate + 1e-9)
+
+    def _window(
+        self, windows: list[np.ndarray], rate: float, names: tuple[str, ...], units: str, indices: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Values before normalisation and mask, both (batch, leads, num_samples), of windows alike in shape, rate and leads."""
+        signal = np.empty((len(windows), *windows[0].shape), dtype=np.float32)
+        for row, window in zip(signal, windows, strict=True):
+            row[...] = window
+        finite = np.isfinite(signal)
+        real = None
+        if not finite.all():
+            infinite = np.argwhere(np.isinf(signal))
+            if infinite.size:
+                index, lead = infinite[0][:2]
+                raise ValueError(
+                    f"ECG {indices[index]} has an infinite value in lead {names[lead]}; mark missing samples with NaN."
+                )
+            signal, real = bridge_gaps(signal, finite, self._max_gap(rate))
+        present = signal.max(axis=-1) > signal.min(axis=-1)  # (batch, leads)
+        signal, present, real = self._arrange_leads(signal, present, real, names, units)
+        if self.bandpass is not None:
+            signal = bandpass(signal, rate, *self.bandpass, self.bandpass_order)
+        up, down = rate_ratio(rate, self.sampling_rate)
+        signal = resample(signal, up, down)
+        num_samples = min(signal.shape[-1], self.num_samples)
+        shape = (*signal.shape[:-1], self.num_samples)
+        values, mask = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=bool)
+        values[..., :num_samples] = signal[..., :num_samples]
+        mask[..., :num_samples] = present[..., None]
+        if real is not None:
+            nearest = (np.arange(num_samples) * down + up // 2) // up
+            mask[..., :num_samples] &= real[..., np.minimum(nearest, real.shape[-1] - 1)]
+        return values, mask
+
+    def _arrange_leads(
+        self, signal: np.ndarray, present: np.ndarray, real: np.ndarray | None, names: tuple[str, ...], units: str
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Leads by name in the extractor's order; those not among `names` are derived where I and II are present."""
+        if names == self.lead_names:
+            return signal, present, real
+        origin = self._origin(names, units)
+        shape = (len(signal), len(self.lead_names), signal.shape[-1])
+        arranged = np.zeros(shape, dtype=signal.dtype)
+        arranged_present = np.zeros(shape[:2], dtype=bool)
+        arranged_real = None if real is None else np.zeros(shape, dtype=bool)
+        for target, lead in enumerate(self.lead_names):
+            if origin[lead] == "given":
+                source: Any = names.index(lead)
+                arranged[:, target] = signal[:, source]
+                arranged_present[:, target] = present[:, source]
+            elif origin[lead] == "derived":
+                source = [names.index("I"), names.index("II")]
+                derived = derive_limb_lead(lead, *(signal[:, each] for each in source))
+                arranged[:, target] = derived
+                arranged_present[:, target] = present[:, source].all(axis=1) & (derived.max(-1) > derived.min(-1))
+            else:
+                continue
+            if arranged_real is not None and real is not None:
+                arranged_real[:, target] = real[:, np.atleast_1d(source)].all(axis=1)
+        return arranged, arranged_present, arranged_real
+
+    def _origin(self, names: tuple[str, ...], units: str) -> dict[str, str]:
+        """Of each lead of the extractor: "given", "derived" or "missing", for an ECG with the leads `names`.
+
+        Nothing is derived from z-scores: the laws of the limb leads hold for voltages only.
+        """
+        from_limb = units != "zscore" and "I" in names and "II" in names
+        return {
+            lead: "given" if lead in names else "derived" if from_limb and lead in LIMB_LEAD_WEIGHTS else "missing"
+            for lead in self.lead_names
+        }
+
+    # -- what would be done
+
+    def describe(self, record: Any) -> dict[str, Any]:
+        """Says what the extractor does to a record: leads, resampling, cropping, padding, masking; makes no tensors.
+
+        With `truncation="random"` the window that starts the recording is described.
+
+        Returns:
+            `leads`: for each lead of the tensors "given", "derived", "constant" or "missing"; `reordered`: whether given leads
+            change places; `unused`: leads of the record that are not taken; `sampling_rate`: (theirs, ours) in Hz;
+            `resampled`, `cropped_seconds`, `padded_seconds`, `bandpass`, `normalization`; `bridged_samples`: missing samples
+            drawn as a line, of all leads taken, at the record's own rate; `masked_share`: of the tensor; `summary`: all of it
+            in a sentence or two.
+        """
+        item = self._ecgs(record, None, None, None)[0]
+        length, total = self._window_length(item.sampling_rate), item.signal.shape[1]
+        up, down = rate_ratio(item.sampling_rate, self.sampling_rate)
+        start = max(total - length, 0) // 2 if self.truncation == "center" else 0
+        window = item.signal[:, start : start + length]
+        finite = np.isfinite(np.asarray(window, dtype=np.float32))
+        _, mask = self._window([window], *item[1:], [0])
+        mask = mask[0]
+        _, real = bridge_gaps(window[None], finite[None], self._max_gap(item.sampling_rate))
+        origin = self._origin(item.lead_names, item.units)
+        for lead, real_samples in zip(self.lead_names, mask, strict=True):
+            if not real_samples.any() and origin[lead] == "given":
+                given = finite[item.lead_names.index(lead)]
+                origin[lead] = "constant" if given.any() else "missing"
+            elif not real_samples.any():
+                origin[lead] = "missing"
+        taken = [index for index, lead in enumerate(item.lead_names) if lead in self.lead_names]
+        given_leads = [item.lead_names[index] for index in taken]
+        said: dict[str, Any] = {
+            "leads": origin,
+            "reordered": given_leads != [lead for lead in self.lead_names if lead in given_leads],
+            "unused": [lead for lead in item.lead_names if lead not in self.lead_names],
+            "sampling_rate": (item.sampling_rate, float(self.sampling_rate)),
+            "resampled": up != down,
+            "cropped_seconds": max(total - length, 0) / item.sampling_rate,
+            "padded_seconds": max(self.num_samples - -(-total * up // down), 0) / self.sampling_rate,
+            "bandpass": self.bandpass,
+            "normalization": self.normalization,
+            "bridged_samples": int((real[0] & ~finite)[taken].sum()),
+            "masked_share": float(1 - mask.mean()),
+        }
+        said["summary"] = _summary(said)
+        return said
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _refuse_paths(ecg: Any) -> None:
+    """Paths are an understandable thing to hand in, so they get an answer of their own."""
+    first = ecg[0] if isinstance(ecg, (list, tuple)) and ecg else ecg
+    if isinstance(first, (str, bytes, PathLike)):
+        raise ValueError(
+            f"The feature extractor takes samples, not paths, but got {first!r}. Read the file first: "
+            "`from merit_hf.io import read_ecg; extractor(read_ecg(path))` (pip install merit-hf)."
+        )
+
+
+def _array(values: Any) -> np.ndarray:
+    if isinstance(values, torch.Tensor):
+        return values.detach().cpu().numpy()
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError("An ECG's leads must be equally long: (leads, samples); pad the shorter ones with NaN.") from error
+
+
+def _signals(ecg: Any) -> list[np.ndarray]:
+    """One array an ECG, from an array, a tensor, nested lists or a list of arrays of different length."""
+    if isinstance(ecg, (list, tuple)) and ecg and getattr(ecg[0], "ndim", np.ndim(ecg[0]) if len(ecg[0]) else 1) == 2:
+        return [_array(each) for each in ecg]
+    array = _array(ecg)
+    if array.ndim == 3 and len(array):
+        return list(array)
+    if array.ndim == 2:
+        return [array]
+    raise ValueError(
+        f"An ECG must have shape (leads, samples), a batch (batch, leads, samples); got {array.shape}. "
+        "Write a single lead as signal[None, :]."
+    )
+
+
+def _with_signal(record: Any, signal: Any) -> Any:
+    """The same record with other samples, of the same class where that can be done by assignment."""
+    if is_dataclass(record) and not isinstance(record, type):
+        return replace(record, signal=signal)
+    other = copy.copy(record)
+    other.signal = signal
+    return other
+
+
+def _summary(said: dict[str, Any]) -> str:
+    theirs, ours = said["sampling_rate"]
+    by_origin = {
+        origin: ", ".join(lead for lead, each in said["leads"].items() if each == origin)
+        for origin in ("derived", "constant", "missing")
+    }
+    parts = [
+        "leads reordered" if said["reordered"] else "",
+        f"{by_origin['derived']} derived from I and II" if by_origin["derived"] else "",
+        f"{by_origin['constant']} constant and so masked" if by_origin["constant"] else "",
+        f"{by_origin['missing']} missing and so masked" if by_origin["missing"] else "",
+        f"{', '.join(said['unused'])} not used" if said["unused"] else "",
+        f"resampled from {theirs:g} to {ours:g} Hz" if said["resampled"] else "",
+        f"{said['cropped_seconds']:g} s cropped" if said["cropped_seconds"] else "",
+        f"{said['padded_seconds']:g} s padded and masked" if said["padded_seconds"] else "",
+        f"{said['bridged_samples']} missing samples bridged" if said["bridged_samples"] else "",
+        f"band-pass {said['bandpass'][0]:g} to {said['bandpass'][1]:g} Hz" if said["bandpass"] else "",
+        f"normalization {said['normalization']}",
+        f"{said['masked_share']:.1%} of the tensor masked" if said["masked_share"] else "",
+    ]
+    return "; ".join(part for part in parts if part) + "."

@@ -1,0 +1,107 @@
+"""What is done to samples whatever leads they belong to: gaps, band-pass, sampling rate. Time is always the last axis.
+
+NumPy arrays in, NumPy arrays out; each row is treated alone, so a batch gives what its rows give. No lead names here.
+"""
+
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+from scipy import signal as scipy_signal
+
+LARGEST_FACTOR = 1000  # of a change of rate; an odd rate such as 62.4725 Hz is met within 5e-7
+
+
+def has_signal(signal: np.ndarray) -> bool:
+    """Whether any row (rows, samples) takes more than one value; NaN counts as nothing."""
+    return bool((np.fmax.reduce(signal, axis=-1) > np.fmin.reduce(signal, axis=-1)).any())
+
+
+def bridge_gaps(signal: np.ndarray, finite: np.ndarray, max_gap: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fills missing samples with straight lines and says which samples may count as real.
+
+    Args:
+        signal: (..., samples).
+        finite: bool of the same shape, False where a sample is missing.
+        max_gap: longest run of missing samples between two real ones that counts as real once filled.
+
+    Returns:
+        The filled signal and the mask of real samples, both of the same shape. Longer runs, and those that touch an end, are
+        filled too (by lines, or by the nearest sample), so that filters meet no jump, but are not real. A row without any
+        sample is zero.
+    """
+    filled, real = signal.copy(), finite.copy()
+    for row in map(tuple, np.argwhere(~finite.all(axis=-1))):
+        known = np.flatnonzero(finite[row])
+        if not known.size:
+            filled[row] = 0.0
+            continue
+        unknown = np.flatnonzero(~finite[row])
+        filled[row][unknown] = np.interp(unknown, known, signal[row][known])
+        lengths = np.diff(known) - 1
+        for before in np.flatnonzero((lengths > 0) & (lengths <= max_gap)):
+            real[row][known[before] : known[before + 1]] = True
+    return filled, real
+
+
+@lru_cache(maxsize=64)
+def rate_ratio(rate: float, wanted: float) -> tuple[int, int]:
+    """Whole numbers (up, down) with `wanted` = `rate` · up / down, without common factor; (1, 1) if the rates are equal."""
+    ratio = (Fraction(wanted) / Fraction(rate)).limit_denominator(LARGEST_FACTOR)
+    if ratio == 0:
+        raise ValueError(f"sampling_rate {rate:g} Hz cannot be brought to {wanted:g} Hz; check both.")
+    return ratio.numerator, ratio.denominator
+
+
+@lru_cache(maxsize=64)
+def _low_pass(up: int, down: int) -> np.ndarray:
+    """Linear-phase FIR of the change of rate: windowed sinc (Kaiser, β = 5), ten zero crossings to each side."""
+    largest = max(up, down)
+    taps = scipy_signal.firwin(20 * largest + 1, 1 / largest, window=("kaiser", 5.0))
+    # Without this, each of the `up` phases would have a slightly different gain and a constant would come out rippled.
+    phases = [taps[phase::up].sum() for phase in range(up)]
+    for phase, total in enumerate(phases):
+        taps[phase::up] /= total * up
+    return taps.astype(np.float32)
+
+
+def resample(signal: np.ndarray, up: int, down: int) -> np.ndarray:
+    """Changes the sampling rate by up/down through a polyphase anti-aliasing filter.
+
+    Args:
+        signal: (..., samples), without NaN.
+        up, down: as `rate_ratio` gives them.
+
+    Returns:
+        float32 (..., ceil(samples · up / down)); sample k stands at the time of input sample k · down / up. Beyond its ends the
+        signal is taken to go on with its last value. Equal rates return the signal as it is.
+    """
+    if up == down:
+        return signal
+    taps = _low_pass(up, down)
+    return scipy_signal.resample_poly(signal.astype(np.float32, copy=False), up, down, axis=-1, window=taps, padtype="edge")
+
+
+@lru_cache(maxsize=16)
+def _butterworth(order: int, low: float, high: float, rate: float) -> np.ndarray:
+    return scipy_signal.butter(order, (low, high), btype="bandpass", fs=rate, output="sos")
+
+
+def bandpass(signal: np.ndarray, rate: float, low: float, high: float, order: int) -> np.ndarray:
+    """Butterworth band-pass run forth and back: no phase, the magnitude of one pass squared; edges in Hz.
+
+    Args:
+        signal: (..., samples) at `rate` Hz, without NaN.
+
+    Returns:
+        float64 of the same shape.
+    """
+    if high >= rate / 2:
+        raise ValueError(
+            f"bandpass=({low:g}, {high:g}) Hz does not fit an ECG of {rate:g} Hz, which ends at {rate / 2:g} Hz. "
+            "Lower the upper edge of bandpass=."
+        )
+    sections = _butterworth(order, low, high, rate)
+    # The library pads by its own rule, which a very short signal cannot satisfy.
+    num_padded = None if signal.shape[-1] > 3 * (2 * len(sections) + 1) else signal.shape[-1] - 1
+    return scipy_signal.sosfiltfilt(sections, signal, axis=-1, padlen=num_padded)
