@@ -41,3 +41,31 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def _register() -> None:
+    """Makes the Auto classes and `transformers.pipeline` know MERIT. Repeating it changes nothing."""
+    from transformers import (
+        AutoConfig,
+        AutoFeatureExtractor,
+        AutoModel,
+        AutoModelForPreTraining,
+        AutoProcessor,
+    )
+
+    from . import configuration_merit as configuration
+    from . import modeling_merit as modeling
+    from .feature_extraction_merit import MeritFeatureExtractor
+    from .processing_merit import MeritProcessor
+
+    ecg, both = configuration.MeritEcgConfig, configuration.MeritConfig
+    for config_class in (ecg, both):
+        AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
+        AutoFeatureExtractor.register(config_class, MeritFeatureExtractor, exist_ok=True)
+    AutoProcessor.register(both, MeritProcessor, exist_ok=True)
+    AutoModel.register(ecg, modeling.MeritEcgModel, exist_ok=True)
+    AutoModel.register(both, modeling.MeritModel, exist_ok=True)
+    AutoModelForPreTraining.register(both, modeling.MeritForPreTraining, exist_ok=True)
+
+
+_register()

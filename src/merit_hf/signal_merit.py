@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
-from scipy import signal as scipy_signal
+import scipy  # scipy.signal itself loads on first use: it would add a tenth to the time of `import merit_hf`
 
 LARGEST_FACTOR = 1000  # of a change of rate; an odd rate such as 62.4725 Hz is met within 5e-7
 
@@ -26,9 +26,9 @@ def bridge_gaps(signal: np.ndarray, finite: np.ndarray, max_gap: int) -> tuple[n
         max_gap: longest run of missing samples between two real ones that counts as real once filled.
 
     Returns:
-        The filled signal and the mask of real samples, both of the same shape. Longer runs, and those that touch an end, are
-        filled too (by lines, or by the nearest sample), so that filters meet no jump, but are not real. A row without any
-        sample is zero.
+        The filled signal and the mask of real samples, both of the same shape. Longer runs, and those that touch an
+        end, are filled too (by lines, or by the nearest sample), so that filters meet no jump, but are not real. A row
+        without any sample is zero.
     """
     filled, real = signal.copy(), finite.copy()
     for row in map(tuple, np.argwhere(~finite.all(axis=-1))):
@@ -57,7 +57,7 @@ def rate_ratio(rate: float, wanted: float) -> tuple[int, int]:
 def _low_pass(up: int, down: int) -> np.ndarray:
     """Linear-phase FIR of the change of rate: windowed sinc (Kaiser, β = 5), ten zero crossings to each side."""
     largest = max(up, down)
-    taps = scipy_signal.firwin(20 * largest + 1, 1 / largest, window=("kaiser", 5.0))
+    taps = scipy.signal.firwin(20 * largest + 1, 1 / largest, window=("kaiser", 5.0))
     # Without this, each of the `up` phases would have a slightly different gain and a constant would come out rippled.
     phases = [taps[phase::up].sum() for phase in range(up)]
     for phase, total in enumerate(phases):
@@ -73,18 +73,20 @@ def resample(signal: np.ndarray, up: int, down: int) -> np.ndarray:
         up, down: as `rate_ratio` gives them.
 
     Returns:
-        float32 (..., ceil(samples · up / down)); sample k stands at the time of input sample k · down / up. Beyond its ends the
-        signal is taken to go on with its last value. Equal rates return the signal as it is.
+        float32 (..., ceil(samples · up / down)); sample k stands at the time of input sample k · down / up. Beyond its
+        ends the signal is taken to go on with its last value. Equal rates return the signal as it is.
     """
     if up == down:
         return signal
     taps = _low_pass(up, down)
-    return scipy_signal.resample_poly(signal.astype(np.float32, copy=False), up, down, axis=-1, window=taps, padtype="edge")
+    return scipy.signal.resample_poly(
+        signal.astype(np.float32, copy=False), up, down, axis=-1, window=taps, padtype="edge"
+    )
 
 
 @lru_cache(maxsize=16)
 def _butterworth(order: int, low: float, high: float, rate: float) -> np.ndarray:
-    return scipy_signal.butter(order, (low, high), btype="bandpass", fs=rate, output="sos")
+    return scipy.signal.butter(order, (low, high), btype="bandpass", fs=rate, output="sos")
 
 
 def bandpass(signal: np.ndarray, rate: float, low: float, high: float, order: int) -> np.ndarray:
@@ -104,4 +106,4 @@ def bandpass(signal: np.ndarray, rate: float, low: float, high: float, order: in
     sections = _butterworth(order, low, high, rate)
     # The library pads by its own rule, which a very short signal cannot satisfy.
     num_padded = None if signal.shape[-1] > 3 * (2 * len(sections) + 1) else signal.shape[-1] - 1
-    return scipy_signal.sosfiltfilt(sections, signal, axis=-1, padlen=num_padded)
+    return scipy.signal.sosfiltfilt(sections, signal, axis=-1, padlen=num_padded)
