@@ -1,6 +1,7 @@
-"""Augmentation of ECG tensors for pretraining: what is changed, by how much, and in which of input and clean target.
+"""Augmentation of ECG tensors for pretraining: what is changed, by how much, and in input or target or both.
 
-Works on normalised tensors on the CPU. Reports are augmented in report_augmentation.py; files and corpora do not occur here.
+Works on normalised tensors on the CPU. Reports are augmented in report_augmentation.py; files and corpora do not
+occur here.
 """
 
 from collections.abc import Sequence
@@ -15,19 +16,22 @@ from torch import Tensor
 class EcgAugmentation:
     """Random changes of an ECG, each with its own strength; 0 (or the range 1 to 1) switches one off.
 
-    The record is read as a loop from a random start at a random speed, and every lead is scaled: input and clean target
-    alike. Noise, baseline wander and lead dropout come on top and touch the input alone, so that a masked model learns to
-    predict the clean signal. Amplitudes are in units of the input values: standard deviations of a lead for z-scored
-    input, mV without normalisation. The default strengths were found on 2,020 PTB-XL records with z-scored leads.
+    The record is read as a loop from a random start at a random speed, and every lead is scaled: input and clean
+    target alike. Noise, baseline wander and lead dropout come on top and touch the input alone, so that a masked
+    model learns to predict the clean signal. Amplitudes are in units of the input values: standard deviations of a
+    lead for z-scored input, mV without normalisation. The default strengths were found on 2,020 PTB-XL records
+    with z-scored leads.
 
     Attributes:
-        circular_shift: largest turn of the loop, either way, as a share of the real part of the record; 0.5 is any turn.
+        circular_shift: largest turn of the loop, either way, as a share of the real part of the record; 0.5 is any
+            turn.
         time_stretch: smallest and largest factor by which durations grow; 1.1 makes a heart rate of 66 one of 60.
         lead_scale: standard deviation of the natural logarithm of each lead's factor.
         noise: largest standard deviation of the white noise; each record draws its own from 0 to this.
         baseline_wander: largest amplitude of the slow sine of a lead; each lead draws amplitude and phase.
         baseline_wander_frequency: lowest and highest frequency of that sine in Hz; one a record.
-        lead_dropout: probability that a lead is removed from the input (zeros, padding mask False). One lead always stays.
+        lead_dropout: probability that a lead is removed from the input (zeros, padding mask False). One lead
+            always stays.
     """
 
     circular_shift: float = 0.5
@@ -79,7 +83,9 @@ class EcgAugmentation:
                 f"{tuple(input_values.shape)} and {tuple(padding_mask.shape)}."
             )
         if len(generators) != input_values.shape[0]:
-            raise ValueError(f"{input_values.shape[0]} records need as many generators, but {len(generators)} were given.")
+            raise ValueError(
+                f"{len(generators)} generators were given for {input_values.shape[0]} records: give one each."
+            )
         if not sampling_rate > 0:
             raise ValueError(f"sampling_rate must be above 0 Hz, but is {sampling_rate}.")
         targets = input_values.detach().cpu().numpy().astype(np.float32)
@@ -91,7 +97,12 @@ class EcgAugmentation:
         return torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(masks)
 
     def _augment_record(
-        self, target: np.ndarray, mask: np.ndarray, values: np.ndarray, generator: np.random.Generator, sampling_rate: float
+        self,
+        target: np.ndarray,
+        mask: np.ndarray,
+        values: np.ndarray,
+        generator: np.random.Generator,
+        sampling_rate: float,
     ) -> None:
         """Changes `target` and `mask` (leads, samples) in place and fills `values`."""
         num_leads, num_samples = target.shape
@@ -107,7 +118,8 @@ class EcgAugmentation:
         if self.lead_scale:
             target *= np.exp(self.lead_scale * scales).astype(np.float32)[:, None]
         if self.noise:
-            np.multiply(_standard_normal(generator, target.size).reshape(target.shape), np.float32(self.noise * noise), values)
+            values[:] = _standard_normal(generator, target.size).reshape(target.shape)
+            values *= np.float32(self.noise * noise)
             values += target
         else:
             values[:] = target

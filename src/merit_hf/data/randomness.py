@@ -17,7 +17,9 @@ class _PhiloxKey(np.random.bit_generator.ISeedSequence):
 
     def generate_state(self, n_words: int, dtype: np.typing.DTypeLike = np.uint32) -> np.ndarray:
         if n_words != 2 or np.dtype(dtype) != np.uint64:
-            raise ValueError(f"a Philox key has 2 words of uint64; {n_words} words of {np.dtype(dtype)} were asked for.")
+            raise ValueError(
+                f"a Philox key has 2 words of uint64; {n_words} words of {np.dtype(dtype)} were asked for."
+            )
         return self._key
 
 
@@ -46,4 +48,4 @@ def record_generator(seed: int, epoch: int, index: int, stream: str) -> np.rando
     if seed < 0 or epoch < 0 or index < 0:
         raise ValueError(f"seed, epoch and index must be 0 or greater, but are {seed}, {epoch} and {index}.")
     counter = np.array([0, index, epoch, 0], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(_philox_key(int(seed), stream), counter=counter))
+    return np.random.Generator(np.random.Philox(_philox_key(int(seed), stream), counter=counter))  # type: ignore[arg-type]
