@@ -1,4 +1,5 @@
-"""MeritFeatureExtractor: from an ECG as it comes to the tensors the model takes; the one way for training and inference.
+"""MeritFeatureExtractor: from an ECG as it comes to the tensors the model takes; the one way for training and
+inference.
 
 Everything between samples in memory and `input_values` lives here. Files do not: an ECG is read by `merit_hf.io`.
 """
@@ -34,7 +35,8 @@ _SAVED_EXTRAS = ("feature_extractor_type", "processor_class", "auto_map")
 
 
 class _Ecg(NamedTuple):
-    """What the extractor needs of one ECG, checked: float samples (leads, samples) in mV or z-scores, canonical names."""
+    """What the extractor needs of one ECG, checked: float samples (leads, samples) in mV or z-scores, canonical
+    names."""
 
     signal: np.ndarray
     sampling_rate: float
@@ -48,8 +50,8 @@ def normalize(values: torch.Tensor, padding_mask: torch.Tensor, mode: str = "zsc
     Args:
         values: float (..., leads, samples).
         padding_mask: bool of the same shape, True where a sample is real.
-        mode: `"zscore"` takes mean and standard deviation of each lead; `"zscore_record"` takes the mean of each lead and
-            one standard deviation for all leads together, which keeps their ratios; `"none"` keeps the values.
+        mode: `"zscore"` takes mean and standard deviation of each lead; `"zscore_record"` takes the mean of each lead
+            and one standard deviation for all leads together, which keeps their ratios; `"none"` keeps the values.
 
     Returns:
         A new float tensor of the same shape, zero where `padding_mask` is False. Deviations are those of a population
@@ -74,10 +76,10 @@ def normalize(values: torch.Tensor, padding_mask: torch.Tensor, mode: str = "zsc
 class MeritFeatureExtractor(SequenceFeatureExtractor):
     """Makes `input_values` and `padding_mask` of ECGs.
 
-    In this order: leads are found by name, reordered and, where missing, derived from I and II; what is longer than the
-    window is cropped; short gaps (NaN) are bridged by straight lines; the optional band-pass is applied; the sampling rate
-    is changed; what is shorter is padded at its end; the values are normalised. Each ECG is treated alone, so that a
-    batch gives bit for bit what single calls give.
+    In this order: leads are found by name, reordered and, where missing, derived from I and II; what is longer than
+    the window is cropped; short gaps (NaN) are bridged by straight lines; the optional band-pass is applied; the
+    sampling rate is changed; what is shorter is padded at its end; the values are normalised. Each ECG is treated
+    alone, so that a batch gives bit for bit what single calls give.
 
     Args:
         sampling_rate: samples per second of the tensors, in Hz.
@@ -87,15 +89,16 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         bandpass: `(low, high)` in Hz of a zero-phase Butterworth filter, applied at the ECG's own rate; None for none.
         bandpass_order: order of that filter before it is run forth and back.
         truncation: which part of a longer ECG is taken: `"first"`, `"center"` or `"random"`.
-        max_gap_duration: longest run of missing samples that is bridged, in seconds; longer ones are masked. The default
-            is about half a QRS complex, so that no beat is ever drawn by hand.
+        max_gap_duration: longest run of missing samples that is bridged, in seconds; longer ones are masked. The
+            default is about half a QRS complex, so that no beat is ever drawn by hand.
 
     Tensors:
         input_values: float32 (batch, leads, samples), zero where masked.
-        padding_mask: bool of the same shape, True where real; False for absent leads, long gaps and padded time. A lead
-            that is constant over the window counts as absent.
+        padding_mask: bool of the same shape, True where real; False for absent leads, long gaps and padded time. A
+            lead that is constant over the window counts as absent.
 
-    `feature_size`, `padding_value` and `pad` are those of transformers' sequence feature extractors, whose convention is
+    `feature_size`, `padding_value` and `pad` are those of transformers' sequence feature extractors, whose convention
+    is
     time first: `pad` takes and gives (samples, leads).
     """
 
@@ -123,14 +126,14 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         feature_size = kwargs.pop("feature_size", len(lead_names))
         kwargs.pop("feature_extractor_type", None)
         if padding_value != 0.0:
-            raise ValueError(f"padding_value must be 0.0, got {padding_value!r}: masked samples are zero in every tensor.")
+            raise ValueError(f"padding_value must be 0.0, as masked samples are zero; got {padding_value!r}.")
         if feature_size != len(lead_names):
-            raise ValueError(f"feature_size is {feature_size}, but there are {len(lead_names)} lead_names; leave it out.")
+            raise ValueError(f"feature_size={feature_size} contradicts {len(lead_names)} lead_names; leave it out.")
         super().__init__(feature_size, sampling_rate, padding_value, **kwargs)  # type: ignore[arg-type]
         if not (_is_number(sampling_rate) and sampling_rate > 0):
             raise ValueError(f"sampling_rate must be a positive number of Hz, got {sampling_rate!r}.")
         if not (_is_number(duration) and duration > 0 and round(sampling_rate * duration) >= 1):
-            raise ValueError(f"duration must be a positive number of seconds with at least one sample, got {duration!r}.")
+            raise ValueError(f"duration must be seconds enough for one sample or more, got {duration!r}.")
         if normalization not in NORMALIZATIONS:
             raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {normalization!r}.")
         if truncation not in TRUNCATIONS:
@@ -166,14 +169,14 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         """Makes tensors of one ECG or several.
 
         Args:
-            ecg: a record (anything with `.signal`, `.sampling_rate`, `.lead_names`, and `.units` if not mV) or a list of
-                them; or an array, tensor or nested list of shape (leads, samples) or (batch, leads, samples), or a list of
-                the former, which may differ in length. NaN means missing.
+            ecg: a record (anything with `.signal`, `.sampling_rate`, `.lead_names`, `.units` if not mV) or a list of
+                them; or an array, tensor or nested list of shape (leads, samples) or (batch, leads, samples), or a
+                list of the former, which may differ in length. NaN means missing.
             sampling_rate: rate of arrays in Hz, one for all or one each; needed for arrays, refused for records.
             lead_names: leads of arrays in order, for all or each; the extractor's own leads if left out.
             units: unit of arrays: "mV" (if left out), "uV", "V", "nV", or "zscore".
-            generator: source of chance for `truncation="random"`, one for all or one each; a new one seeded from NumPy's
-                global state if left out.
+            generator: source of chance for `truncation="random"`, one for all or one each; a new one seeded from
+                NumPy's global state if left out.
             return_tensors: "pt" or "np"; without it the values are lists of NumPy arrays, one an ECG.
 
         Returns:
@@ -201,8 +204,8 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         if empty.size:
             first = int(empty[0])
             raise ValueError(
-                f"ECG {first} has nothing to see in the window: every one of the leads {', '.join(self.lead_names)} is "
-                f"missing, NaN or constant in it. It has the leads {', '.join(ecgs[first].lead_names)}; leave it out, or "
+                f"ECG {first} has nothing to see in the window: each of the leads {', '.join(self.lead_names)} is "
+                f"missing, NaN or constant in it. Its leads are {', '.join(ecgs[first].lead_names)}. Leave it out, or "
                 "check lead_names= and truncation=."
             )
         padding_mask = torch.from_numpy(mask)
@@ -238,17 +241,19 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
             given = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units}
             refused = [name for name, value in given.items() if value is not None]
             if refused:
-                raise ValueError(f"A record brings its own {', '.join(refused)}; leave the argument out or pass its signal.")
+                raise ValueError(f"A record brings its own {', '.join(refused)}; leave out the argument.")
             return [self._ecg_of_record(record, index) for index, record in enumerate(ecg)]
         signals = _signals(ecg)
         if sampling_rate is None:
-            raise ValueError("An array needs its sampling rate: pass sampling_rate= in Hz, for instance sampling_rate=500.")
+            raise ValueError("An array needs its sampling rate: pass sampling_rate= in Hz, such as sampling_rate=500.")
         rates = [sampling_rate] * len(signals) if np.ndim(sampling_rate) == 0 else list(sampling_rate)
         each_own_names = lead_names is not None and len(lead_names) > 0 and not isinstance(lead_names[0], str)
         names = list(lead_names) if each_own_names else [lead_names or self.lead_names] * len(signals)
         for argument, values in (("sampling_rate", rates), ("lead_names", names)):
             if len(values) != len(signals):
-                raise ValueError(f"{argument}= has {len(values)} entries for {len(signals)} ECGs; give one for all or one each.")
+                raise ValueError(
+                    f"{argument}= has {len(values)} entries for {len(signals)} ECGs; give one or one each."
+                )
         unit = canonical_units(units or "mV")
         return [
             self._checked(signal, rate, canonical_leads(leads), unit, index)
@@ -258,7 +263,7 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
     def _ecg_of_record(self, record: Any, index: int) -> _Ecg:
         _refuse_paths(record)
         if not hasattr(record, "signal"):
-            raise ValueError(f"ECG {index} is a {type(record).__name__} among records; pass records only, or arrays only.")
+            raise ValueError(f"ECG {index} is a {type(record).__name__} among records; pass records or arrays.")
         names = canonical_leads(record.lead_names)
         return self._checked(_array(record.signal), record.sampling_rate, names, getattr(record, "units", "mV"), index)
 
@@ -267,9 +272,10 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
             hint = "Pass lead_names= with one name for each row"
             if signal.ndim == 2 and signal.shape[1] == len(names):
                 hint = "It looks transposed, (samples, leads): pass it with its axes swapped"
-            raise ValueError(f"ECG {index} has shape {signal.shape}, expected (leads, samples) = ({len(names)}, samples). {hint}.")
+            expected = f"(leads, samples) = ({len(names)}, samples)"
+            raise ValueError(f"ECG {index} has shape {signal.shape}, expected {expected}. {hint}.")
         if signal.shape[1] == 0:
-            raise ValueError(f"ECG {index} is empty: shape {signal.shape}, expected (leads, samples) with samples > 0.")
+            raise ValueError(f"ECG {index} is empty: shape {signal.shape}, expected (leads, samples), samples > 0.")
         if signal.dtype.kind not in "fiu":
             raise ValueError(f"ECG {index} has dtype {signal.dtype}, expected real numbers.")
         if not (_is_number(rate) and math.isfinite(rate) and rate > 0):
@@ -278,8 +284,8 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
             units = canonical_units(units)
             if units == "zscore" and self.normalization != "zscore":
                 raise ValueError(
-                    f"ECG {index} is in units 'zscore', its voltage is gone, but normalization={self.normalization!r} needs "
-                    "it. Use normalization='zscore' or a source with voltages."
+                    f"ECG {index} is in units 'zscore', its voltage is gone, which normalization="
+                    f"{self.normalization!r} needs. Use normalization='zscore' or a source with voltages."
                 )
             signal = to_millivolts(signal, units)
             units = "zscore" if units == "zscore" else "mV"
@@ -293,7 +299,7 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         if isinstance(generator, np.random.Generator):
             return [generator] * count
         if len(generator) != count:
-            raise ValueError(f"generator= has {len(generator)} entries for {count} ECGs; give one for all or one each.")
+            raise ValueError(f"generator= has {len(generator)} entries for {count} ECGs; give one or one each.")
         return list(generator)
 
     # -- from checked ECGs to windows
@@ -304,7 +310,7 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         return -(-self.num_samples * down // up)
 
     def _crop(self, item: _Ecg, generator: np.random.Generator | None) -> np.ndarray:
-        """The part of a longer ECG that is taken, at its own rate, so that a window never depends on what is outside it."""
+        """The part of a longer ECG that is taken; cut before all else, so that nothing outside it has an effect."""
         length = self._window_length(item.sampling_rate)
         spare = item.signal.shape[1] - length
         if spare <= 0 or self.truncation == "first":
@@ -324,7 +330,10 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
     def _window(
         self, windows: list[np.ndarray], rate: float, names: tuple[str, ...], units: str, indices: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Values before normalisation and mask, both (batch, leads, num_samples), of windows alike in shape, rate and leads."""
+        """Values before normalisation, and mask, of windows alike in shape, rate and leads.
+
+        Both (batch, leads, num_samples).
+        """
         signal = np.empty((len(windows), *windows[0].shape), dtype=np.float32)
         for row, window in zip(signal, windows, strict=True):
             row[...] = window
@@ -400,11 +409,11 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         With `truncation="random"` the window that starts the recording is described.
 
         Returns:
-            `leads`: for each lead of the tensors "given", "derived", "constant" or "missing"; `reordered`: whether given leads
-            change places; `unused`: leads of the record that are not taken; `sampling_rate`: (theirs, ours) in Hz;
-            `resampled`, `cropped_seconds`, `padded_seconds`, `bandpass`, `normalization`; `bridged_samples`: missing samples
-            drawn as a line, of all leads taken, at the record's own rate; `masked_share`: of the tensor; `summary`: all of it
-            in a sentence or two.
+            `leads`: for each lead of the tensors "given", "derived", "constant" or "missing"; `reordered`: whether
+            given leads change places; `unused`: leads of the record that are not taken; `sampling_rate`: (theirs,
+            ours) in Hz; `resampled`, `cropped_seconds`, `padded_seconds`, `bandpass`, `normalization`;
+            `bridged_samples`: missing samples drawn as a line, of all leads taken, at the record's own rate;
+            `masked_share`: of the tensor; `summary`: all of it in a sentence or two.
         """
         item = self._ecgs(record, None, None, None)[0]
         length, total = self._window_length(item.sampling_rate), item.signal.shape[1]
@@ -461,7 +470,7 @@ def _array(values: Any) -> np.ndarray:
     try:
         return np.asarray(values)
     except ValueError as error:
-        raise ValueError("An ECG's leads must be equally long: (leads, samples); pad the shorter ones with NaN.") from error
+        raise ValueError("An ECG's leads must be equally long; pad the shorter ones with NaN.") from error
 
 
 def _signals(ecg: Any) -> list[np.ndarray]:

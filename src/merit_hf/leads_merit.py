@@ -12,11 +12,11 @@ STANDARD_12: tuple[str, ...] = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2
 """The twelve leads of a standard ECG in their usual order."""
 
 OTHER_LEADS: tuple[str, ...] = (
-    ("V1R", "V2R", "V3R", "V4R", "V5R", "V6R", "V7", "V8", "V9")  # right-sided and posterior chest leads
-    + ("X", "Y", "Z")  # Frank's orthogonal leads
-    + ("MLI", "MLII", "MLIII", "MCL1", "MCL6")  # modified limb and chest leads of monitors: never taken for I, II, V1
-    + ("ES", "AS", "AI")  # EASI
-    + ("V",)  # a monitor's chest lead of unstated position
+    *("V1R", "V2R", "V3R", "V4R", "V5R", "V6R", "V7", "V8", "V9"),  # right-sided and posterior chest leads
+    *("X", "Y", "Z"),  # Frank's orthogonal leads
+    *("MLI", "MLII", "MLIII", "MCL1", "MCL6"),  # modified limb and chest leads of monitors: never taken for I, II, V1
+    *("ES", "AS", "AI"),  # EASI
+    "V",  # a monitor's chest lead of unstated position
 )
 """Leads that are known by name but are not among the standard twelve; they are recognised and never renamed."""
 
@@ -69,7 +69,7 @@ def canonical_lead(name: str) -> str:
             return _ALIASES[candidate]
     raise ValueError(
         f"Unknown lead name {name!r}. Expected one of {', '.join(STANDARD_12)} (any case, also 'Lead II', "
-        f"'MDC_ECG_LEAD_AVR'), or {', '.join(OTHER_LEADS)}. Rename it with lead_names=[...], or leave that channel out."
+        f"'MDC_ECG_LEAD_AVR'), or {', '.join(OTHER_LEADS)}. Rename it with lead_names=[...], or leave it out."
     )
 
 
@@ -128,7 +128,8 @@ def canonical_units(units: str) -> str:
 
 
 def to_millivolts(values: Any, units: str) -> Any:
-    """Converts samples (array or tensor) from a voltage unit to millivolts; `"mV"` and `"zscore"` come back as they are.
+    """Converts samples (array or tensor) from a voltage unit to millivolts; `"mV"` and `"zscore"` come back as they
+    are.
 
     The precision is that of the input: convert in float64 where equality to the last bit matters.
     """

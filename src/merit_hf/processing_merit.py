@@ -27,9 +27,9 @@ class MeritProcessor(ProcessorMixin):
         Args:
             ecg: whatever `MeritFeatureExtractor` takes.
             text: a string or a list of strings.
-            kwargs: arguments of either; those the extractor knows (`sampling_rate`, `lead_names`, `units`, `generator`) go
-                to it, `return_tensors` to both, the rest to the tokenizer. Text is padded to the longest and truncated
-                to the tokenizer's limit unless `padding=` and `truncation=` say otherwise.
+            kwargs: arguments of either; those the extractor knows (`sampling_rate`, `lead_names`, `units`,
+                `generator`) go to it, `return_tensors` to both, the rest to the tokenizer. Text is padded to the
+                longest and truncated to the tokenizer's limit unless `padding=` and `truncation=` say otherwise.
 
         Returns:
             `input_values` and `padding_mask` of the ECGs, `input_ids` and `attention_mask` of the text.

@@ -46,7 +46,7 @@ def bridge_gaps(signal: np.ndarray, finite: np.ndarray, max_gap: int) -> tuple[n
 
 @lru_cache(maxsize=64)
 def rate_ratio(rate: float, wanted: float) -> tuple[int, int]:
-    """Whole numbers (up, down) with `wanted` = `rate` · up / down, without common factor; (1, 1) if the rates are equal."""
+    """Whole numbers (up, down) without common factor such that `wanted` = `rate` · up / down."""
     ratio = (Fraction(wanted) / Fraction(rate)).limit_denominator(LARGEST_FACTOR)
     if ratio == 0:
         raise ValueError(f"sampling_rate {rate:g} Hz cannot be brought to {wanted:g} Hz; check both.")

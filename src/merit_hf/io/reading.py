@@ -41,8 +41,10 @@ def read_ecg(path: str | os.PathLike[str], **options: Any) -> EcgRecord:
     """Reads one ECG from a file of any known format.
 
     Args:
-        path: the file. A WFDB record is named by its path without extension, by its header or by one of its signal files.
-        options: what the format takes beside the file, such as `sampling_rate=`, `lead_names=`, `units=` for plain arrays.
+        path: the file. A WFDB record is named by its path without extension, by its header or by one of its signal
+            files.
+        options: what the format takes beside the file, such as `sampling_rate=`, `lead_names=`, `units=` for plain
+            arrays.
 
     Returns:
         The record, in millivolts, with NaN where the file marks samples as missing.

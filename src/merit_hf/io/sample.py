@@ -18,7 +18,8 @@ def load_sample() -> EcgRecord:
     Returns:
         The record in millivolts: integer counts divided by counts per millivolt.
     """
-    with resources.files(__package__).joinpath(SAMPLE_FILE).open("rb") as file, np.load(file, allow_pickle=False) as sample:
+    path = resources.files(__package__).joinpath(SAMPLE_FILE)
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as sample:
         gain = np.asarray(sample["adc_gain"], dtype=np.float64).reshape(-1, 1)
         return EcgRecord(
             signal=sample["signal"].astype(np.float64) / gain,

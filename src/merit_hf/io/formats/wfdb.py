@@ -19,7 +19,9 @@ EXTENSIONS = (".hea", ".dat")
 _RECORD_LINE = re.compile(r"^[^\s,;#]+(/\d+)?[ \t]+\d+([ \t]+[\d.eE+/():-]+.*)?$")
 _SIGNAL_LINE = re.compile(r"^\S+[ \t]+\d+(x\d+)?(:\d+)?(\+\d+)?([ \t]|$)")
 # Signals that monitors and Holters store beside the ECG, sometimes without a unit, which WFDB then takes for mV.
-_OTHER_SIGNALS = re.compile(r"^(resp|abp|art|bp|cvp|pap|icp|pleth|ppg|spo2|co2|eeg|eog|emg|nasal|flow|imp)", re.IGNORECASE)
+_OTHER_SIGNALS = re.compile(
+    r"^(resp|abp|art|bp|cvp|pap|icp|pleth|ppg|spo2|co2|eeg|eog|emg|nasal|flow|imp)", re.IGNORECASE
+)
 _AGE = re.compile(r"<?\bage\b>?\s*[:=]\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
 _SEX = re.compile(r"<?\b(?:sex|gender)\b>?\s*[:=]\s*([A-Za-z]+)", re.IGNORECASE)
 
@@ -38,9 +40,9 @@ def read(
 ) -> EcgRecord:
     """Reads a WFDB record.
 
-    Physical values are (digital − baseline) / gain in float64, rounded once to float32. Samples marked as invalid, and gaps
-    between segments, become NaN. Signals that are no ECG leads (pressure, respiration ...) are left out and listed in
-    `metadata["other_signals"]`. Leads sampled several times a frame keep their own rate.
+    Physical values are (digital − baseline) / gain in float64, rounded once to float32. Samples marked as invalid, and
+    gaps between segments, become NaN. Signals that are no ECG leads (pressure, respiration ...) are left out and
+    listed in `metadata["other_signals"]`. Leads sampled several times a frame keep their own rate.
 
     Args:
         path: the record without extension, its header, or one of its signal files.
@@ -58,12 +60,12 @@ def read(
         raise ValueError(f"{path}: {_what_is_wrong(header, error)}") from error
     names = list(record.sig_name or [])
     if not names or not record.sig_len:
-        raise ValueError(f"{path}: the header describes {len(names)} signals of {record.sig_len or 0} samples; nothing to read.")
+        raise ValueError(f"{path}: nothing to read in {len(names)} signals of {record.sig_len or 0} samples.")
     signal_units = record.units or _units_by_segment(wfdb, record_path, names)
 
     rows = _chosen_rows(path, channels, names)
     if lead_names is not None and len(lead_names) != len(rows):
-        raise ValueError(f"{path}: lead_names= has {len(lead_names)} names for {len(rows)} signals ({', '.join(names)}).")
+        raise ValueError(f"{path}: {len(lead_names)} lead_names= for {len(rows)} signals ({', '.join(names)}).")
     leads: list[str] = []
     values: list[np.ndarray] = []
     kept: list[int] = []
@@ -142,11 +144,11 @@ def _lead_or_other(path: Path, name: str, units: str, given: str | None) -> str 
     try:
         lead = canonical_lead(given if given is not None else name)
     except ValueError as error:
-        if given is not None or _is_voltage(units) and not _OTHER_SIGNALS.match(name):
-            raise ValueError(f"{path}: signal {name!r} [{units}]: {error} Or choose signals with channels=[...].") from None
+        if given is not None or (_is_voltage(units) and not _OTHER_SIGNALS.match(name)):
+            raise ValueError(f"{path}: signal {name!r} [{units}]: {error} Or use channels=[...].") from None
         return None
     if not _is_voltage(units):
-        raise ValueError(f"{path}: lead {lead} is in units {units!r}, which is no voltage. Name the real one with units=.")
+        raise ValueError(f"{path}: lead {lead} has units {units!r}, no voltage. Name the real one with units=.")
     return lead
 
 
@@ -158,7 +160,7 @@ def _is_voltage(units: str) -> bool:
 
 
 def _units_by_segment(wfdb: Any, record_path: str, names: list[str]) -> list[str]:
-    """Units of each signal where segments disagree about some; the disagreeing ones are joined, and so are no voltage."""
+    """Units of each signal where segments disagree about some; disagreeing ones are joined, and so are no voltage."""
     segments = wfdb.rdheader(record_path, rd_segments=True).segments
     units: list[str] = []
     for name in names:
@@ -175,7 +177,8 @@ def _same_rate(values: list[np.ndarray], samples_per_frame: list[int]) -> tuple[
     """Stacks leads to (leads, samples); where they are sampled unequally often a frame, each frame is averaged."""
     if len(set(samples_per_frame)) == 1:
         return np.stack(values), samples_per_frame[0]
-    return np.stack([lead.reshape(-1, each).mean(axis=1) for lead, each in zip(values, samples_per_frame, strict=True)]), 1
+    frames = zip(values, samples_per_frame, strict=True)
+    return np.stack([lead.reshape(-1, each).mean(axis=1) for lead, each in frames]), 1
 
 
 def _what_is_wrong(header: Path, error: Exception) -> str:
@@ -191,7 +194,8 @@ def _what_is_wrong(header: Path, error: Exception) -> str:
     segmented = "/" in lines[0][0]
     count = int(lines[0][0].split("/")[1]) if segmented else int(lines[0][1])
     if len(lines) - 1 < count:
-        return f"truncated header: it announces {count} {'segments' if segmented else 'signals'} and describes {len(lines) - 1}."
+        what = "segments" if segmented else "signals"
+        return f"truncated header: it announces {count} {what} and describes {len(lines) - 1}."
     files = [f"{line[0]}.hea" if segmented else line[0] for line in lines[1 : count + 1]]
     missing = sorted({name for name in files if name != "~.hea" and not (header.parent / name).is_file()})
     if missing:
