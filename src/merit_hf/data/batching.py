@@ -1,4 +1,4 @@
-"""Which records go into which batch: shuffled by (seed, epoch), and records with reports of like length together.
+"""Which records are trained on together: shuffled by (seed, epoch), and records with reports of like length in one batch.
 
 Rows are fetched in pretraining_dataset.py and made into tensors in collator.py; nothing here sees a signal or a text.
 """
@@ -13,7 +13,7 @@ from .randomness import record_generator
 
 
 class RecordKey(NamedTuple):
-    """What a dataset is asked for: a record, and the epoch it is asked for in.
+    """What a dataset is asked for: a record, by its position, and the epoch it is asked for in.
 
     The epoch travels with the record because a loader's workers hold copies of the dataset, which `set_epoch` on the
     original does not reach once they run.
@@ -24,32 +24,28 @@ class RecordKey(NamedTuple):
 
 
 class ReportLengthBatchSampler(Sampler[list[RecordKey]]):
-    """Batches of records whose reports fall into the same length bucket, so that little padding is needed.
+    """Training batches of records whose reports fall into the same length bucket, so that little padding is needed.
 
-    An epoch is a permutation of the records, cut into windows of `window` batches. Inside a window records are
-    ordered by bucket only and stay in random order inside a bucket; then the order of the window's batches is
-    drawn. Buckets are
-    wide on purpose: ordering by exact length would fill whole batches with one frequent report ("sinus rhythm. normal
-    ecg."), which a contrastive loss would then have to tell apart. On PTB-XL the default leaves 40 % fewer tokens
-    than no buckets at all, and 1.1 times as many pairs with equal reports (exact ordering: 8 times).
+    An epoch is a permutation of the records, cut into windows of `window` batches. Inside a window records are ordered
+    by bucket only and stay in random order inside a bucket; then the order of the window's batches is drawn. Buckets
+    are wide on purpose: ordering by exact length would fill whole batches with one frequent report ("sinus rhythm.
+    normal ecg."), which a contrastive loss would then have to tell apart. On PTB-XL's reports the default leaves 40 %
+    fewer tokens than no buckets at all, with 1.1 times as many pairs of equal reports (exact ordering: 8 times).
 
-    The batches of an epoch are a function of the constructor's arguments and the epoch. They are batches of the
-    whole run: with several processes, let accelerate split them (`DataLoaderConfiguration(split_batches=True)`,
-    `batch_size` a multiple of the number of processes), and the same records meet whatever that number is.
-    `skip_first_batches` resumes exactly. A last incomplete batch comes last.
+    The batches of an epoch are a function of the arguments and the epoch alone, so a run can resume at any of them. They
+    are batches of the whole run: with several processes each takes its part of every batch, and the same records meet
+    whatever the number of processes. Records of an epoch that do not fill a batch are left out, others in each epoch.
 
     Args:
-        lengths: tokens of each record's report; None, or `bucket_width=None`, only shuffles.
-        batch_size: records of a batch on all processes together.
+        lengths: tokens of each record's report; None makes no buckets.
+        batch_size: records of a batch, on all processes together.
         num_records: number of records; needed only where `lengths` is None.
         seed: seed of the run.
-        shuffle: False keeps the order of the records and makes no buckets.
-        drop_last: leave out the records of an epoch that do not fill a batch; which they are differs by epoch.
         window: batches of a window.
         bucket_width: tokens from one bucket to the next.
 
     Raises:
-        ValueError: if a size is below 1, or if a full batch is asked of fewer records.
+        ValueError: if a size is below 1, or if the records do not fill a batch.
     """
 
     def __init__(
@@ -59,66 +55,45 @@ class ReportLengthBatchSampler(Sampler[list[RecordKey]]):
         *,
         num_records: int | None = None,
         seed: int = 0,
-        shuffle: bool = True,
-        drop_last: bool = True,
         window: int = 50,
-        bucket_width: int | None = 32,
+        bucket_width: int = 32,
     ) -> None:
-        if lengths is None and num_records is None:
-            raise ValueError("lengths is None, so num_records must say how many records there are.")
         if lengths is not None and num_records not in (None, len(lengths)):
             raise ValueError(f"num_records is {num_records}, but lengths has {len(lengths)} entries.")
+        if lengths is None and num_records is None:
+            raise ValueError("lengths is None, so num_records must say how many records there are.")
         self.num_records = len(lengths) if lengths is not None else int(num_records or 0)
-        if batch_size < 1 or window < 1 or (bucket_width is not None and bucket_width < 1):
+        for name, value in (("batch_size", batch_size), ("window", window), ("bucket_width", bucket_width)):
+            if value < 1:
+                raise ValueError(f"{name} must be 1 or greater, but is {value}.")
+        if self.num_records < batch_size:
             raise ValueError(
-                "batch_size, window and bucket_width must be 1 or greater, but are "
-                f"{batch_size}, {window} and {bucket_width}."
+                f"{self.num_records} records do not fill one batch of {batch_size} (of all processes together): choose a "
+                "smaller batch size."
             )
-        if self.num_records < (batch_size if drop_last else 1):
-            raise ValueError(
-                f"{self.num_records} records do not fill a batch of {batch_size}: choose a smaller batch_size, or "
-                "drop_last=False."
-            )
-        self._buckets = None
-        if lengths is not None and bucket_width is not None and shuffle:
-            self._buckets = (np.asarray(lengths, dtype=np.int64) - 1) // bucket_width
+        # [CLS] and [SEP] are part of a length, so no report has length 0; bucket n ends at n * bucket_width tokens.
+        self._buckets = None if lengths is None else (np.asarray(lengths, dtype=np.int64) - 1) // bucket_width
         self.batch_size = batch_size
         self.seed = seed
-        self.shuffle = shuffle
-        self.drop_last = drop_last
         self.window = window
         self.epoch = 0
-
-    @property
-    def sampler(self) -> "ReportLengthBatchSampler":
-        """Itself: of a batch sampler that it splits, accelerate tells the epoch only to this attribute."""
-        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch whose batches the next iteration gives."""
         self.epoch = int(epoch)
 
     def __len__(self) -> int:
-        full, rest = divmod(self.num_records, self.batch_size)
-        return full + bool(rest and not self.drop_last)
+        return self.num_records // self.batch_size
 
     def __iter__(self) -> Iterator[list[RecordKey]]:
-        epoch = self.epoch
-        for batch in self._batches(epoch):
-            yield [RecordKey(int(index), epoch) for index in batch]
-
-    def _batches(self, epoch: int) -> Iterator[np.ndarray]:
-        size = self.batch_size
+        epoch, size = self.epoch, self.batch_size
         generator = record_generator(self.seed, epoch, 0, "order")
-        order = generator.permutation(self.num_records) if self.shuffle else np.arange(self.num_records)
-        full = self.num_records // size * size
-        for start in range(0, full, self.window * size):
-            window = order[start : min(start + self.window * size, full)]
-            batches = np.arange(len(window) // size)
+        order = generator.permutation(self.num_records)[: len(self) * size]
+        for start in range(0, len(order), self.window * size):
+            records = order[start : start + self.window * size]
+            batches = np.arange(len(records) // size)
             if self._buckets is not None:
-                window = window[np.argsort(self._buckets[window], kind="stable")]
+                records = records[np.argsort(self._buckets[records], kind="stable")]
                 batches = generator.permutation(batches)
             for batch in batches:
-                yield window[batch * size : (batch + 1) * size]
-        if full < self.num_records and not self.drop_last:
-            yield order[full:]
+                yield [RecordKey(int(record), epoch) for record in records[batch * size : (batch + 1) * size]]
