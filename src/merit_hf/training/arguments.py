@@ -161,7 +161,9 @@ class PretrainingArguments:
     max_grad_norm: float = option(1.0, help="largest norm of the gradient; 0 does not clip")
     warmup_ratio: float = option(0.08, help="share of the steps with a rising learning rate; a cosine to 0 follows")
     warmup_steps: int = option(0, help="steps with a rising learning rate; if positive, replaces warmup_ratio", unit="steps")
-    bf16: bool = option(False, help="bfloat16 mixed precision")
+    bf16: bool | Literal["auto"] = option(
+        False, help="bfloat16 mixed precision; auto uses it where the processor has matrix instructions for it"
+    )
     fp16: bool = option(False, help="float16 mixed precision with loss scaling (needs a GPU)")
     gradient_checkpointing: bool = option(False, help="recompute activations in the backward pass to save memory")
     seed: int = option(0, help="fixes initial weights, data order, augmentation, masks and dropout")
@@ -195,7 +197,7 @@ class PretrainingArguments:
             self._refuse_dead_value(field)
         for stage in range(len(self.stages)):
             self._check_stage(stage)
-        _require(not (self.bf16 and self.fp16), "bf16 and fp16 are both set: choose one")
+        _require(not (self.bf16 is True and self.fp16), "bf16 and fp16 are both set: choose one")
         for field in ("logging_steps", "eval_steps", "save_steps"):
             _require(getattr(self, field) >= 1, f"{field}={getattr(self, field)} must be at least 1 step")
         limit, samples = self.save_total_limit, self.max_train_samples

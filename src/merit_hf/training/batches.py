@@ -1,0 +1,84 @@
+"""Loaders of one process: its share of every batch of the run, from any batch of any epoch on.
+
+Which records meet in a batch of the run is decided in `data/batching.py`; here is only who gets which part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ..data.batching import RecordKey
+from ..data.collator import prepare_worker
+
+Batch = dict[str, Tensor]
+Collator = Callable[[list[dict[str, Any]]], Batch]
+
+
+class ProcessShare(Sampler[list[RecordKey]]):
+    """The equal part of each batch that belongs to one process.
+
+    Args:
+        batches: batches of all processes together, as lists of keys.
+        process_index, num_processes: which part, of how many.
+        first_batch: batches before this one are left out; a resumed run has trained on them.
+    """
+
+    def __init__(
+        self, batches: Sampler[list[RecordKey]], process_index: int, num_processes: int, first_batch: int = 0
+    ) -> None:
+        self.batches = batches
+        self.process_index = process_index
+        self.num_processes = num_processes
+        self.first_batch = first_batch
+
+    def __iter__(self) -> Iterator[list[RecordKey]]:
+        for number, batch in enumerate(self.batches):
+            if number >= self.first_batch:
+                size = len(batch) // self.num_processes
+                yield batch[self.process_index * size : (self.process_index + 1) * size]
+
+
+class WholeBatches(Sampler[list[int]]):
+    """Every `num_processes`-th batch of the records in their order, whole.
+
+    Numbers computed batch by batch then do not depend on the number of processes.
+
+    Args:
+        num_records: records, from 0.
+        batch_size: records of a batch; the last one may have fewer.
+        process_index, num_processes: which batches, of how many.
+    """
+
+    def __init__(self, num_records: int, batch_size: int, process_index: int, num_processes: int) -> None:
+        starts = range(0, num_records, batch_size)
+        self.batches = [
+            list(range(start, min(start + batch_size, num_records))) for start in starts[process_index::num_processes]
+        ]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+def make_loader(
+    dataset: Dataset[Any],
+    batches: Sampler[Any] | Sequence[Any],
+    collator: Collator,
+    num_workers: int = 0,
+    pin_memory: bool = False,
+) -> DataLoader[Any]:
+    """A loader of the given batches. It draws nothing from the global random state that a result depends on."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        collate_fn=collator,
+        num_workers=num_workers,
+        pin_memory=pin_memory,
+        worker_init_fn=prepare_worker,
+    )
