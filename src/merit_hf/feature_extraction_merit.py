@@ -187,14 +187,12 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         """
         ecgs = self._ecgs(ecg, sampling_rate, lead_names, units)
         generators = self._generators(generator, len(ecgs))
+        windows = [self._crop(item, source) for item, source in zip(ecgs, generators, strict=True)]
+        # What is alike goes through together; a batch from a corpus is one group, and then nothing is copied twice.
         groups: dict[tuple[Any, ...], list[int]] = {}
-        windows = []
-        for index, (item, source) in enumerate(zip(ecgs, generators, strict=True)):
-            window = self._crop(item, source)
-            windows.append(window)
-            groups.setdefault((window.shape, *item[1:]), []).append(index)
-
-        made = [self._window([windows[index] for index in group], *key[1:], group) for key, group in groups.items()]
+        for index, window in enumerate(windows):
+            groups.setdefault((window.signal.shape, *window[1:]), []).append(index)
+        made = [self._window([windows[index] for index in group], group) for group in groups.values()]
         if len(made) == 1:
             values, mask = made[0]
         else:
@@ -309,34 +307,34 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         up, down = rate_ratio(rate, self.sampling_rate)
         return -(-self.num_samples * down // up)
 
-    def _crop(self, item: _Ecg, generator: np.random.Generator | None) -> np.ndarray:
+    def _crop(self, item: _Ecg, generator: np.random.Generator | None) -> _Ecg:
         """The part of a longer ECG that is taken; cut before all else, so that nothing outside it has an effect."""
         length = self._window_length(item.sampling_rate)
         spare = item.signal.shape[1] - length
-        if spare <= 0 or self.truncation == "first":
-            return item.signal[:, :length]
-        if generator is None:
-            return item.signal[:, spare // 2 : spare // 2 + length]
-        # A long recording may have stretches without signal: there the first window that has some is taken instead.
-        for start in (int(generator.integers(spare + 1)), *range(0, spare + 1, length)):
+        if spare <= 0:
+            return item
+        starts = [spare // 2 if self.truncation == "center" else 0]
+        if self.truncation == "random" and generator is not None:
+            # A long recording may have stretches without signal: there the first window that has some is taken.
+            starts = [int(generator.integers(spare + 1)), *range(0, spare + 1, length)]
+        for start in starts:
             window = item.signal[:, start : start + length]
-            if has_signal(window):
-                return window
-        return window
+            if len(starts) == 1 or has_signal(window):
+                break
+        return item._replace(signal=window)
 
     def _max_gap(self, rate: float) -> int:
         return int(self.max_gap_duration * rate + 1e-9)
 
-    def _window(
-        self, windows: list[np.ndarray], rate: float, names: tuple[str, ...], units: str, indices: Sequence[int]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Values before normalisation, and mask, of windows alike in shape, rate and leads.
+    def _window(self, windows: list[_Ecg], indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Values before normalisation, and mask, of windows alike in all but their samples.
 
-        Both (batch, leads, num_samples).
+        Both (batch, leads, num_samples). `indices` are the places of the windows in the whole batch, for messages.
         """
-        signal = np.empty((len(windows), *windows[0].shape), dtype=np.float32)
+        _, rate, names, units = windows[0]
+        signal = np.empty((len(windows), *windows[0].signal.shape), dtype=np.float32)
         for row, window in zip(signal, windows, strict=True):
-            row[...] = window
+            row[...] = window.signal
         finite = np.isfinite(signal)
         real = None
         if not finite.all():
@@ -418,12 +416,10 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         item = self._ecgs(record, None, None, None)[0]
         length, total = self._window_length(item.sampling_rate), item.signal.shape[1]
         up, down = rate_ratio(item.sampling_rate, self.sampling_rate)
-        start = max(total - length, 0) // 2 if self.truncation == "center" else 0
-        window = item.signal[:, start : start + length]
-        finite = np.isfinite(np.asarray(window, dtype=np.float32))
-        _, mask = self._window([window], *item[1:], [0])
-        mask = mask[0]
-        _, real = bridge_gaps(window[None], finite[None], self._max_gap(item.sampling_rate))
+        window = self._crop(item, None)
+        mask = self._window([window], [0])[1][0]
+        finite = np.isfinite(window.signal)
+        _, real = bridge_gaps(window.signal, finite, self._max_gap(item.sampling_rate))
         origin = self._origin(item.lead_names, item.units)
         for lead, real_samples in zip(self.lead_names, mask, strict=True):
             if not real_samples.any() and origin[lead] == "given":
@@ -443,7 +439,7 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
             "padded_seconds": max(self.num_samples - -(-total * up // down), 0) / self.sampling_rate,
             "bandpass": self.bandpass,
             "normalization": self.normalization,
-            "bridged_samples": int((real[0] & ~finite)[taken].sum()),
+            "bridged_samples": int((real & ~finite)[taken].sum()),
             "masked_share": float(1 - mask.mean()),
         }
         said["summary"] = _summary(said)

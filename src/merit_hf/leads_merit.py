@@ -33,7 +33,7 @@ _ALIASES |= {f"D{numeral}": numeral for numeral in ("I", "II", "III")}  # "deriv
 _ALIASES |= {f"{prefix}{digit}": "I" * digit for prefix in ("D", "LEAD") for digit in (1, 2, 3)}
 _ALIASES |= {f"V{axis}": axis for axis in ("X", "Y", "Z")}
 _PREFIXES = re.compile(r"^(MDC_ECG_LEAD_|LEAD[ _-]*|ECG[ _-]*(LEAD[ _-]*)?(?=[IAVD]))")
-_REMARK = re.compile(r"\s*\([^()]*\)$")  # "Lead I (Einthoven)"
+_REMARK = re.compile(r"\s*\((?!\s*[mnuµμ]?v\s*\))[^()]*\)$", re.IGNORECASE)  # "Lead I (Einthoven)", not "I (uV)"
 
 # Multiplier and divisor to millivolts; both are whole numbers, so that one correctly rounded operation does it.
 _MILLIVOLTS = {"mv": (1, 1), "uv": (1, 1000), "v": (1000, 1), "nv": (1, 1_000_000)}

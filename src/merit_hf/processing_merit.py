@@ -21,7 +21,7 @@ class MeritProcessor(ProcessorMixin):
     def __init__(self, feature_extractor: Any, tokenizer: Any) -> None:
         super().__init__(feature_extractor, tokenizer)
 
-    def __call__(self, ecg: Any = None, text: Any = None, **kwargs: Any) -> BatchFeature:  # type: ignore[override]
+    def __call__(self, ecg: Any = None, text: Any = None, **kwargs: Any) -> BatchFeature:
         """Calls the extractor on `ecg` and the tokenizer on `text`.
 
         Args:

@@ -72,6 +72,9 @@ def read(
     other_signals: list[str] = []
     for position, row in enumerate(rows):
         given = lead_names[position] if lead_names is not None else None
+        if not signal_units[row]:  # announced for the whole recording, but stored in none of its segments
+            other_signals.append(f"{names[row]} [no samples]")
+            continue
         lead = _lead_or_other(path, names[row], units or signal_units[row], given)
         if lead is None:
             other_signals.append(f"{names[row]} [{signal_units[row]}]")
@@ -183,6 +186,8 @@ def _same_rate(values: list[np.ndarray], samples_per_frame: list[int]) -> tuple[
 
 def _what_is_wrong(header: Path, error: Exception) -> str:
     """One line on why the library could not read the record."""
+    if isinstance(error, FileNotFoundError) and error.filename and header.is_file():
+        return f"file {Path(error.filename).name} missing beside {header.name}."
     if not header.is_file():
         return f"cannot be read: header {header} is missing."
     lines = [line.split() for line in header.read_text("utf-8", "replace").splitlines()]
@@ -197,7 +202,11 @@ def _what_is_wrong(header: Path, error: Exception) -> str:
         what = "segments" if segmented else "signals"
         return f"truncated header: it announces {count} {what} and describes {len(lines) - 1}."
     files = [f"{line[0]}.hea" if segmented else line[0] for line in lines[1 : count + 1]]
-    missing = sorted({name for name in files if name != "~.hea" and not (header.parent / name).is_file()})
+    missing = [name for name in dict.fromkeys(files) if name not in ("~", "~.hea")]
+    missing = [name for name in missing if not (header.parent / name).is_file()]
     if missing:
-        return f"signal file {', '.join(missing)} is missing beside {header.name}."
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        return f"file {', '.join(missing[:3])}{more} missing beside {header.name}."
+    if "~" in files:
+        return "this is the layout of a recording in segments, without samples; read the recording's own header."
     return f"cannot be read as WFDB ({type(error).__name__}: {' '.join(str(error).split())})."

@@ -1,0 +1,101 @@
+"""From a bare array of samples, and what is known about it, to an EcgRecord; what all the array formats share.
+
+Completing and checking live here. Opening files does not: that is the work of one file each in `formats/`.
+"""
+
+import re
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from merit_hf.leads_merit import STANDARD_12, canonical_units
+
+from .record import EcgRecord, shape_message
+
+# Columns of a table that say when a row was measured, and so are no leads.
+TIME_COLUMN = re.compile(r"^(time|t|timestamp|sample|samples|index|seconds?|ms|unnamed: 0|)$", re.IGNORECASE)
+_TIME_UNIT = re.compile(r"[\s_]*[\[(]?\b(s|sec|ms|seconds|samples)?[\])]?$", re.IGNORECASE)
+_UNIT_IN_NAME = re.compile(r"^(?P<lead>.+?)[\s_]*[\[(](?P<units>[^\])]+)[\])]$")
+
+
+def array_record(
+    path: str | PathLike[str],
+    signal: np.ndarray,
+    *,
+    sampling_rate: float | None,
+    lead_names: Sequence[str] | None,
+    units: str | None,
+    adc_gain: Any = None,
+    **known: Any,
+) -> EcgRecord:
+    """Makes a record of an array read from `path`; what the caller left out and the file does not say is asked for.
+
+    Args:
+        signal: (leads, samples).
+        sampling_rate: Hz. lead_names: one a row. units: of the values; millivolts if None.
+        adc_gain: if given, `signal` holds counts, divided by these counts per unit (one, or one a lead) in float64.
+        known: further fields of `EcgRecord`.
+    """
+    if sampling_rate is None:
+        raise ValueError(f"{path} does not say its sampling rate: pass sampling_rate= in Hz.")
+    if lead_names is None:
+        raise ValueError(
+            f"{path} does not name its leads: pass lead_names= in the order of its {signal.shape[0]} rows, "
+            f"for instance lead_names={list(STANDARD_12)}."
+        )
+    if signal.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: expected real numbers, got dtype {signal.dtype}.")
+    if signal.ndim != 2 or signal.shape[0] != len(lead_names):
+        raise ValueError(f"{path}: {shape_message(signal.shape, len(lead_names))}")
+    if adc_gain is not None:
+        gain = np.asarray(adc_gain, dtype=np.float64).reshape(-1, 1)
+        if gain.shape[0] not in (1, signal.shape[0]) or not (np.isfinite(gain) & (gain > 0)).all():
+            raise ValueError(
+                f"{path}: adc_gain must be positive counts per unit, one or one a lead; got {adc_gain!r}."
+            )
+        signal = signal.astype(np.float64) / gain
+    try:
+        return EcgRecord(signal, sampling_rate, tuple(lead_names), units or "mV", **known)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def leads_of_columns(path: str | PathLike[str], columns: Sequence[str]) -> tuple[list[int], list[str], str | None]:
+    """Which columns of a table are leads: their positions, their names, and the unit that stands in the names, if any.
+
+    `"I (uV)"` is lead I in microvolts. Columns of time are left out.
+    """
+    positions = [at for at, name in enumerate(columns) if not TIME_COLUMN.match(_TIME_UNIT.sub("", name.strip()))]
+    names: list[str] = []
+    units: set[str | None] = set()
+    for position in positions:
+        name = columns[position].strip()
+        found = _UNIT_IN_NAME.match(name)
+        if found and _is_unit(found["units"]):
+            name = found["lead"]
+            units.add(canonical_units(found["units"]))
+        else:
+            units.add(None)
+        names.append(name)
+    if len(units) > 1:
+        raise ValueError(f"{path}: its columns are in different units: {', '.join(columns)}. Bring them to one unit.")
+    return positions, names, units.pop() if units else None
+
+
+def agreed(path: str | PathLike[str], name: str, given: Any, found: Any) -> Any:
+    """An option's value: as given, else as the file says; ValueError if both speak and differ."""
+    if given is None or found is None:
+        return found if given is None else given
+    if given != found:
+        raise ValueError(f"{path} says {name} is {found!r}, but {name}={given!r} was given. Leave the option out.")
+    return given
+
+
+def _is_unit(text: str) -> bool:
+    try:
+        canonical_units(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,75 @@
+"""Parquet tables: one column a lead, one row a sample.
+
+Everything about this format lives here. A corpus is made of Parquet too, but is a table of ECGs, which `merit_hf.data`
+opens.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from merit_hf.io.array_record import agreed, array_record, leads_of_columns
+from merit_hf.io.record import EcgRecord
+
+NAME = "Parquet table"
+EXTENSIONS = (".parquet",)
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """By the magic number of the format."""
+    return head.startswith(b"PAR1")
+
+
+def read(
+    path: Path,
+    *,
+    sampling_rate: float | None = None,
+    lead_names: Sequence[str] | None = None,
+    units: str | None = None,
+) -> EcgRecord:
+    """Reads a table whose columns are leads, named as such or "I (uV)"; null and NaN mean missing.
+
+    `sampling_rate` and `units` may stand in the metadata of the file's schema. A column of time is left out.
+
+    Args:
+        path: the file.
+        sampling_rate: in Hz, where the file does not say it.
+        lead_names: one a column, where the columns are not named after leads.
+        units: where the file does not say it; "mV" if left out.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"{path} cannot be read as Parquet ({' '.join(str(error).split())}).") from error
+    if {"signal", "num_samples"} <= set(table.column_names):
+        raise ValueError(
+            f"{path} is a part of a corpus with {table.num_rows} ECGs, not one ECG. "
+            "Open the folder with merit_hf.data.load_corpus and a row with merit_hf.data.record_from_row."
+        )
+    stated = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items() if key != b"pandas"}
+    positions, found_names, found_units = leads_of_columns(path, table.column_names)
+    columns = [table.column(position) for position in positions]
+    for name, column in zip(found_names, columns, strict=True):
+        if not (pyarrow.types.is_floating(column.type) or pyarrow.types.is_integer(column.type)):
+            raise ValueError(f"{path}: column {name!r} holds {column.type}, expected the samples of a lead.")
+    if not columns:
+        raise ValueError(f"{path} has no column that could be a lead.")
+    return array_record(
+        path,
+        np.stack([column.to_numpy().astype(np.float64) for column in columns]),
+        sampling_rate=agreed(path, "sampling_rate", sampling_rate, _rate(path, stated.get("sampling_rate"))),
+        lead_names=found_names if lead_names is None else lead_names,
+        units=agreed(path, "units", units, found_units or stated.get("units")),
+        metadata={"format": NAME},
+    )
+
+
+def _rate(path: Path, stated: str | None) -> float | None:
+    try:
+        return None if stated is None else float(stated)
+    except ValueError:
+        raise ValueError(f"{path} states sampling_rate {stated!r}, which is no number.") from None
