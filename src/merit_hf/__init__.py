@@ -56,6 +56,7 @@ def _register() -> None:
     from . import configuration_merit as configuration
     from . import modeling_merit as modeling
     from .feature_extraction_merit import MeritFeatureExtractor
+    from .pipeline_merit import register_pipelines
     from .processing_merit import MeritProcessor
 
     ecg, both = configuration.MeritEcgConfig, configuration.MeritConfig
@@ -66,6 +67,7 @@ def _register() -> None:
     AutoModel.register(ecg, modeling.MeritEcgModel, exist_ok=True)
     AutoModel.register(both, modeling.MeritModel, exist_ok=True)
     AutoModelForPreTraining.register(both, modeling.MeritForPreTraining, exist_ok=True)
+    register_pipelines()
 
 
 _register()
