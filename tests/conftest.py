@@ -32,3 +32,36 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real recordings: {folder} does not exist (set MERIT_TEST_DATA to a folder that has them)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A RUN folder as pretraining leaves it: a tiny random model with lead-wise patches, extractor and tokenizer."""
+    from merit_hf import MeritConfig, MeritEcgConfig, MeritFeatureExtractor, MeritForPreTraining, MeritProcessor
+    from merit_hf.training.text_tower import small_text_config, train_tokenizer
+
+    reports = ["sinus rhythm. normal ecg.", "atrial fibrillation.", "left bundle branch block.", "no st elevation."]
+    tokenizer = train_tokenizer(reports * 3, vocab_size=200, max_length=32)
+    config = MeritConfig(
+        ecg_config=MeritEcgConfig(
+            hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, patch_size=(1, 100)
+        ),
+        text_config=small_text_config(tokenizer, hidden_size=16, num_hidden_layers=1),
+        projection_dim=8,
+        decoder_hidden_size=8,
+        decoder_num_hidden_layers=1,
+        decoder_num_attention_heads=2,
+        decoder_intermediate_size=16,
+        text_trainable_layers="all",
+        max_text_length=32,
+        initializer_range=0.2,  # large enough for different inputs to be told apart
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = MeritForPreTraining(config)
+        model.ecg_embeds_mean.copy_(0.2 * torch.randn(8))
+        model.text_embeds_mean.copy_(0.2 * torch.randn(8))
+    folder = tmp_path_factory.mktemp("tiny") / "run"
+    model.save_pretrained(folder)
+    MeritProcessor(MeritFeatureExtractor(), tokenizer).save_pretrained(folder)
+    return folder

@@ -22,7 +22,7 @@ import numpy as np
 
 from .metrics import LabelRanking, check_targets_and_scores, unscorable_labels
 
-# Weights of one chunk of resamples stay below this many numbers (4 bytes each), so memory does not grow with the corpus.
+# Weights of one chunk of resamples are at most this many numbers of 4 bytes, however large the corpus.
 _MAX_WEIGHTS = 4_000_000
 
 
@@ -111,7 +111,9 @@ def bootstrap_ranking(
     single = scores.ndim == 2
     score_sets = scores[None] if single else scores
     if score_sets.ndim != 3 or len(score_sets) == 0:
-        raise ValueError(f"scores must be (records, labels) or (score sets, records, labels), got shape {scores.shape}")
+        raise ValueError(
+            f"scores must be (records, labels) or (score sets, records, labels), got shape {scores.shape}"
+        )
     for score_set in score_sets:
         checked_targets, _ = check_targets_and_scores(targets, score_set, label_names)
     excluded = unscorable_labels(checked_targets, label_names)

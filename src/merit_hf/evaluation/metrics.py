@@ -108,7 +108,7 @@ class LabelRanking:
 
         misranked = np.einsum("gw,gw->w", positive_weights, above + upto, dtype=np.float64)
         auroc = 1.0 - misranked / (2.0 * num_positives * num_negatives)
-        # A score drawn by no record has T_g + upto_g = 0 at most where W_g = 0: its term is zero whatever we divide by.
+        # T_g + upto_g is 0 only where no drawn record scores as high, so W_g = 0: the term is 0 whatever divides it.
         precision = true_positives / np.maximum(true_positives + upto, 1)
         auprc = np.einsum("gw,gw->w", positive_weights, precision) / num_positives
         return auroc, auprc

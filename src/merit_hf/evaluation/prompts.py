@@ -1,6 +1,6 @@
 """Zero-shot prompts as data: reading and checking files of the form `{task: {code: [text, ...]}}`.
 
-The files that ship with the package are in `prompts/`, one a corpus; a new corpus is a new file there and nothing else.
+The files that ship with the package are in `prompts/`, one a corpus: a new corpus is one more file there.
 How texts become embeddings is the model's business (`pipeline_merit.embed_prompts`).
 """
 

@@ -1,0 +1,187 @@
+"""Zero-shot classification of a corpus split: cosines between ECGs and prompts, beside those of untrained models.
+
+The protocol lives here; prompts are data (prompts.py), metrics and the result layout are metrics.py and results.py.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoProcessor
+
+from ..configuration_merit import MeritConfig
+from ..modeling_merit import MeritModel, require_complete
+from ..pipeline_merit import embed_prompts, inference_mode_of, require_text_tower
+from .embedding import encode_windows, mean_by_record
+from .results import Result, ranking_result
+from .targets import task_targets
+
+
+def load_zero_shot(id_or_path: str, device: str | torch.device | None = None) -> tuple[Any, Any, Any]:
+    """Model, feature extractor and tokenizer of a checkpoint, for zero-shot use.
+
+    Args:
+        id_or_path: RUN folder or Hub id.
+        device: None takes a GPU if there is one.
+
+    Raises:
+        ValueError: nothing there, no text tower, or a checkpoint that lacks weights.
+    """
+    try:
+        config = AutoConfig.from_pretrained(id_or_path)
+        if config.model_type != MeritConfig.model_type:
+            raise ValueError(
+                f"model {id_or_path!r} is of type {config.model_type!r} and has no text tower; zero-shot needs one "
+                f"of type {MeritConfig.model_type!r}, as examples/pretrain.py makes it"
+            )
+        model = MeritModel.from_pretrained(id_or_path)
+        processor = AutoProcessor.from_pretrained(id_or_path)
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"model {id_or_path!r} cannot be opened: {reason}") from error
+    require_text_tower(model)
+    require_complete(model)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.to(device).eval(), processor.feature_extractor, processor.tokenizer
+
+
+def zero_shot_similarity(
+    model: Any,
+    feature_extractor: Any,
+    tokenizer: Any,
+    dataset: datasets.Dataset,
+    prompts: Mapping[str, Sequence[str]],
+    *,
+    batch_size: int = 64,
+    description: str | None = None,
+) -> np.ndarray:
+    """Centred cosines of every record with every label, as the zero-shot pipeline's `similarity`.
+
+    Args:
+        model: a complete `MeritModel`.
+        feature_extractor, tokenizer: those of its checkpoint.
+        dataset: map-style corpus split.
+        prompts: label -> texts; several are averaged into one embedding.
+        batch_size: records in one pass.
+        description: title of the progress bar; None shows none.
+
+    Returns:
+        float64 (records, labels); of a recording longer than the extractor's window, the mean over its windows.
+    """
+    text_embeds = embed_prompts(model, tokenizer, prompts).to(model.device)
+
+    def encode(values: Tensor, mask: Tensor) -> Tensor:
+        ecg_embeds = model.get_ecg_features(values, mask).pooler_output.float()
+        return model.zero_shot_similarity(ecg_embeds, text_embeds)
+
+    similarity, records = encode_windows(
+        model, encode, feature_extractor, dataset, batch_size=batch_size, description=description
+    )
+    return mean_by_record(similarity, records, len(dataset)).double().numpy()
+
+
+def untrained_model(model: Any, seed: int) -> Any:
+    """The same architecture as it is before training.
+
+    Every weight that training could change is drawn anew, and the embedding means are zero again. What training keeps
+    frozen stays: a frozen pretrained text tower is part of the architecture, and a baseline with a random one would be
+    too easy to beat.
+
+    Args:
+        model: a `MeritModel`; it is not changed, and neither is the global random state.
+        seed: of the new weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        # On the CPU: the same seed gives the same weights whatever the model runs on.
+        untrained = type(model)(copy.deepcopy(model.config))
+    frozen = {name: weight for name, weight in model.named_parameters() if not weight.requires_grad}
+    untrained.load_state_dict(frozen, strict=False)
+    return untrained.to(device=model.device, dtype=model.dtype).eval()
+
+
+def zero_shot_result(
+    model: Any,
+    feature_extractor: Any,
+    tokenizer: Any,
+    dataset: datasets.Dataset,
+    *,
+    task: str,
+    split: str,
+    prompts: Mapping[str, Sequence[str]],
+    model_name: str,
+    config: Mapping[str, Any],
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    batch_size: int = 64,
+    num_resamples: int = 1000,
+    progress: bool = False,
+) -> Result:
+    """Zero-shot metrics of a model on one task of a corpus split, beside those of its untrained twin.
+
+    Args:
+        model, feature_extractor, tokenizer: of one complete checkpoint.
+        dataset: map-style corpus split; records without a label of the task are left out.
+        task, split, model_name: stand in the result.
+        prompts: label -> texts, for every label of the task.
+        config: what else made the numbers, for the result; plain JSON.
+        seeds: of the untrained models, whose metrics are averaged; empty leaves the entry "untrained" out.
+        batch_size: records in one pass.
+        num_resamples: bootstrap resamples of the intervals.
+        progress: show progress bars.
+
+    Returns:
+        A result (results.py) with, if there are seeds, the entry "untrained" of the same layout.
+
+    Raises:
+        ValueError: the task is not in the corpus, or a label has no prompts.
+    """
+    chosen = task_targets(dataset, task)
+    missing = [label for label in chosen.label_names if label not in prompts]
+    if missing:
+        raise ValueError(f"labels {missing} of task {task!r} have no prompts; add them to the prompts file")
+    ordered = {label: prompts[label] for label in chosen.label_names}
+    records = dataset.select(chosen.records)
+
+    def similarity(scored: Any, title: str) -> np.ndarray:
+        return zero_shot_similarity(
+            scored,
+            feature_extractor,
+            tokenizer,
+            records,
+            ordered,
+            batch_size=batch_size,
+            description=title if progress else None,
+        )
+
+    with inference_mode_of(model):
+        centred = bool(model.ecg_embeds_mean.any() or model.text_embeds_mean.any())
+    result = ranking_result(
+        chosen.targets,
+        similarity(model, "trained"),
+        chosen.label_names,
+        model=model_name,
+        config={**config, "centred": centred},
+        task=task,
+        split=split,
+        num_resamples=num_resamples,
+    )
+    if seeds:
+        scores = [similarity(untrained_model(model, seed), f"untrained, seed {seed}") for seed in seeds]
+        result["untrained"] = ranking_result(
+            chosen.targets,
+            scores,
+            chosen.label_names,
+            model=f"{model_name} (untrained, mean of {len(seeds)} seeds)",
+            config={**config, "centred": False, "seeds": list(seeds)},
+            task=task,
+            split=split,
+            num_resamples=num_resamples,
+        )
+    return result
