@@ -6,6 +6,5 @@
 from merit_hf.data.conversion import run_conversion
 from merit_hf.data.ptb_xl import PtbXl
 
-
 if __name__ == "__main__":
     run_conversion(PtbXl, __doc__)

@@ -1,7 +1,7 @@
 """The one builder of the datasets library that all corpora go through: rows of any corpus → Parquet shards.
 
-It stands in a module of its own because the library replaces `open`, `Path`, `numpy.load` and others in every module that
-holds a builder. What a corpus is, and where its shards go, is in `corpus.py`.
+It stands in a module of its own because the library replaces `open`, `Path`, `numpy.load` and others in every module
+that holds a builder. What a corpus is, and where its shards go, is in `corpus.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from datasets.exceptions import DatasetGenerationError
 
 from .row import MISSING, SkipRecord, table_from_rows
 from .splits import SPLITS
-
 
 if TYPE_CHECKING:
     from .corpus import CorpusBuilder

@@ -5,7 +5,7 @@ The facts of one corpus are given by its builder; nothing here knows a corpus by
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,8 @@ COLUMNS: Mapping[str, tuple[str, str]] = {  # column -> (unit, meaning)
     "patient_id": ("", "name of the patient; null where unknown"),
     "signal": (
         "counts",
-        "baseline-subtracted samples, lead after lead: reshape to (number of lead_names, num_samples), divide each lead "
-        "by its adc_gain; -32768 = missing",
+        "baseline-subtracted samples, lead after lead: reshape to (number of lead_names, num_samples), divide each "
+        "lead by its adc_gain; -32768 = missing",
     ),
     "num_samples": ("samples", "samples of each lead"),
     "sampling_rate": ("Hz", "samples per second"),
@@ -52,7 +52,7 @@ class CardFacts:
         licence_note: what the identifier leaves out.
         citation: BibTeX or plain text; empty where there is nothing to cite.
         languages: ISO 639-1 codes of the reports.
-        column_notes: meaning of columns of this corpus alone (tasks, parameters), or more exact meaning of a common one.
+        column_notes: meaning of columns that only this corpus has, or more exact meaning of a common one.
         known_faults: what a user must know before trusting the data.
         split_note: how records came into splits.
     """
@@ -70,7 +70,7 @@ class CardFacts:
 
 
 def dataset_card(facts: CardFacts, features: datasets.Features, summary: CorpusSummary) -> str:
-    """Text of README.md: YAML that makes `datasets.load_dataset(folder)` find the splits, then what a reader wants to know."""
+    """Text of README.md: YAML by which `datasets.load_dataset(folder)` finds the splits, then what a reader wants."""
     total = sum(summary.records.values())
     metadata = DatasetCardData(
         pretty_name=facts.title,
@@ -97,7 +97,7 @@ def dataset_card(facts: CardFacts, features: datasets.Features, summary: CorpusS
     faults = list(facts.known_faults)
     if summary.skipped:
         counted = ", ".join(f"{count} {reason}" for reason, count in summary.skipped_by_reason.items())
-        faults.append(f"{len(summary.skipped)} records of the source are left out ({counted}); `skipped.csv` names them.")
+        faults.append(f"{len(summary.skipped)} records of the source are left out ({counted}); see `skipped.csv`.")
     if faults:
         sections.append("## Known faults\n\n" + "\n".join(f"- {fault}" for fault in faults))
     sections.append(f"## Use\n\n{RESEARCH_NOTE}")
@@ -106,25 +106,26 @@ def dataset_card(facts: CardFacts, features: datasets.Features, summary: CorpusS
     return str(DatasetCard(f"---\n{metadata.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n"))
 
 
-def markdown_table(header: list[str], lines: list[list[object]]) -> str:
+def markdown_table(header: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
     """Table in Markdown; the first column reads from the left, numbers from the right."""
     right = [all(isinstance(line[column], int) for line in lines) for column in range(len(header))]
     rule = ["--:" if number else "---" for number in right]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in [header, rule, *lines])
+    everything: list[Sequence[object]] = [header, rule, *lines]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in everything)
 
 
 def _splits_table(summary: CorpusSummary) -> str:
     lines = [
         [split, summary.records[split], summary.patients[split], summary.reports[split]] for split in summary.records
     ]
-    return markdown_table(["split", "records", "patients", "with report"], [list(line) for line in lines])
+    return markdown_table(["split", "records", "patients", "with report"], lines)
 
 
 def _columns_table(facts: CardFacts, features: datasets.Features) -> str:
     lines: list[list[object]] = []
     notes = facts.column_notes or {}
     for name, feature in features.items():
-        unit, meaning = COLUMNS.get(name, ("", "labels of this task; an empty list means that the record is not in the task"))
+        unit, meaning = COLUMNS.get(name, ("", "labels of this task; an empty list: the record is not in the task"))
         labels = isinstance(feature, datasets.List) and isinstance(feature.feature, datasets.ClassLabel)
         kind = "List(ClassLabel)" if labels else _feature_name(feature)
         lines.append([f"`{name}`", kind, unit, notes.get(name, meaning)])

@@ -6,6 +6,7 @@ The options of one corpus are the fields of its class; the conversion itself is 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from dataclasses import dataclass
 
 import datasets
@@ -36,7 +37,7 @@ def run_conversion(corpus_class: type[CorpusBuilder], description: str) -> None:
     )
 
     def convert(arguments: ConversionOptions) -> None:
-        options = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(corpus_class)}
+        options = {name: getattr(arguments, name) for name in inspect.signature(corpus_class).parameters}
         corpus = corpus_class(**options)
         datasets.enable_progress_bars()
         summary = write_corpus(
@@ -51,7 +52,7 @@ def run_conversion(corpus_class: type[CorpusBuilder], description: str) -> None:
 
 def summary_text(summary: CorpusSummary) -> str:
     """Short table of what a conversion made."""
-    lines = [("split", "records", "patients", "with report")]
+    lines: list[tuple[str, ...]] = [("split", "records", "patients", "with report")]
     for split in summary.records:
         counts = (summary.records[split], summary.patients[split], summary.reports[split])
         lines.append((split, *(f"{count:,}" for count in counts)))

@@ -1,10 +1,11 @@
 """The corpus: the builder that every corpus derives from, writing it to Parquet and opening it again.
 
-What one particular corpus looks like on disk lives in a file of its own beside this one, a single row in `row.py`, the text
-of a dataset card in `card.py`. Nothing here knows PTB-XL or any other corpus by name.
+What one particular corpus looks like on disk lives in a file of its own beside this one, a single row in `row.py`, the
+text of a dataset card in `card.py`. Nothing here knows PTB-XL or any other corpus by name.
 
-To add a corpus, derive from `CorpusBuilder` and say four things: `tasks()` (label universe of each task), `work()` (one small
-picklable item per record, by split), `row(item)` (that record's row, usually by `row_from_record`) and `card()` (its facts).
+To add a corpus, derive from `CorpusBuilder` and say four things: `tasks()` (label universe of each task), `work()`
+(one small picklable item per record, by split), `row(item)` (that record's row, usually by `row_from_record`) and
+`card()` (its facts).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +81,13 @@ class CorpusBuilder:
         raise NotImplementedError
 
     def notes(self) -> list[str]:
-        """Lines that a command prints after the conversion: choices made about the input that its owner should know."""
+        """What a command says after the conversion: choices made about the input that its owner should know."""
         return []
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Worker processes get the options alone and read tables again: sending millions of cells takes longer.
+        cached = {name for name in self.__dict__ if isinstance(getattr(type(self), name, None), cached_property)}
+        return {name: value for name, value in self.__dict__.items() if name not in cached}
 
     @property
     def features(self) -> datasets.Features:
@@ -90,7 +97,7 @@ class CorpusBuilder:
 
 @dataclass(frozen=True)
 class CorpusSummary:
-    """What a conversion made: where, how many records, patients and reports by split, and what was left out and why."""
+    """What a conversion made: where, how many records, patients and reports by split, and what was left out."""
 
     path: Path
     records: dict[str, int]
@@ -109,8 +116,8 @@ def write_corpus(
 ) -> CorpusSummary:
     """Converts a corpus to Parquet shards, a dataset card and, where records were left out, `skipped.csv`.
 
-    Everything is written beside `output_dir` under the name `<output_dir>.partial-*` and renamed at the very end, so that
-    a conversion that was stopped leaves no folder which looks whole.
+    Everything is written beside `output_dir` under the name `<output_dir>.partial-*` and renamed at the very end, so
+    that a conversion that was stopped leaves no folder which looks whole.
 
     Args:
         corpus: which corpus, with its options.
@@ -119,7 +126,8 @@ def write_corpus(
         overwrite: replace a folder that is there.
 
     Raises:
-        ValueError: `output_dir` is not empty and `overwrite` is off; no record could be read; a patient is in two splits.
+        ValueError: `output_dir` is there and `overwrite` is off; no record could be read; two records of one name; a
+            patient in two splits.
     """
     output = Path(output_dir).absolute()
     if num_proc < 1:
@@ -127,10 +135,10 @@ def write_corpus(
     if output.is_file() or (output.is_dir() and any(output.iterdir()) and not overwrite):
         raise ValueError(f"{output} is there already; choose another output_dir or pass --overwrite")
     if overwrite and output.is_dir() and any(output.iterdir()) and not _is_corpus(output):
-        raise ValueError(f"{output} is not empty and holds no corpus, so it is not overwritten; choose another output_dir")
+        raise ValueError(f"{output} holds files but no corpus, so it is not overwritten; choose another output_dir")
     output.parent.mkdir(parents=True, exist_ok=True)
     for leftover in output.parent.glob(f"{output.name}.partial-*"):
-        logger.warning("%s is from a conversion that was stopped or is still running; delete it if none runs", leftover)
+        logger.warning("%s was left by a conversion that was stopped, or still runs; delete it if none runs", leftover)
     partial = Path(tempfile.mkdtemp(prefix=f"{output.name}.partial-", dir=output.parent))
     try:
         summary = _build(corpus, partial, output, num_proc)
@@ -148,14 +156,14 @@ def _build(corpus: CorpusBuilder, partial: Path, output: Path, num_proc: int) ->
     skipped = _read_skipped(skipped_folder)
     shards: dict[str, list[Path]] = {}
     for split in SPLITS:
-        found = sorted(prepared.glob(f"*-{split}.parquet")) or sorted(prepared.glob(f"*-{split}-?????-of-?????.parquet"))
+        found = sorted([*prepared.glob(f"*-{split}.parquet"), *prepared.glob(f"*-{split}-?????-of-?????.parquet")])
         for number, shard in enumerate(found):
             target = folder / "data" / f"{split}-{number:05d}-of-{len(found):05d}.parquet"
             shard.rename(target)
             shards.setdefault(split, []).append(target)
     summary = _summarise(corpus, output, shards, skipped)
     if not sum(summary.records.values()):
-        raise ValueError(f"no record could be read; left out: {summary.skipped_by_reason or 'none, the corpus is empty'}")
+        raise ValueError(f"no record could be read; {_first_skipped(skipped)}")
     if skipped:
         with open(folder / "skipped.csv", "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("split", "ecg_id", "reason", "detail"), *skipped])
@@ -169,10 +177,12 @@ def _summarise(
 ) -> CorpusSummary:
     patients: dict[str, set[str]] = {}
     records, reports = {}, {}
+    names: Counter[str] = Counter()
     labels: dict[str, dict[str, dict[str, int]]] = {}
     for split, paths in shards.items():
         table = pq.read_table(paths, columns=["ecg_id", "patient_id", "report", *corpus.tasks()])
         records[split] = len(table)
+        names.update(table["ecg_id"].to_pylist())
         reports[split] = len(table) - table["report"].null_count
         patients[split] = set(table["patient_id"].drop_null().unique().to_pylist())
         for task, universe in corpus.tasks().items():
@@ -180,10 +190,19 @@ def _summarise(
             counts = np.bincount(numbers, minlength=len(universe))
             for label, count in zip(universe, counts, strict=True):
                 labels.setdefault(task, {}).setdefault(label, {})[split] = int(count)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ValueError(f"{len(twice)} ecg_id occur twice (the first: {twice[0]!r}); every record needs its own")
     if corpus.patients_disjoint:
         check_patients_disjoint(patients)
     number_of_patients = {split: len(names) for split, names in patients.items()}
     return CorpusSummary(output, records, number_of_patients, reports, labels, skipped)
+
+
+def _first_skipped(skipped: list[tuple[str, ...]]) -> str:
+    if not skipped:
+        return "the source lists none"
+    _, ecg_id, reason, detail = skipped[0]
+    return f"{len(skipped)} were left out, the first ({ecg_id}): {reason}, {detail}"
 
 
 def _read_skipped(folder: Path) -> list[tuple[str, ...]]:
@@ -195,7 +214,8 @@ def _read_skipped(folder: Path) -> list[tuple[str, ...]]:
 
 
 def _put_in_place(folder: Path, output: Path) -> None:
-    for path in [*folder.rglob("*"), folder]:  # on disk before it gets its name, or a power cut could leave an empty file
+    # On disk before the folder gets its name, or a power cut could leave empty files in it.
+    for path in [*folder.rglob("*"), folder]:
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)
@@ -216,15 +236,17 @@ def load_corpus(path: str | os.PathLike[str], split: str | None = None, streamin
     """Opens a converted corpus: a folder, or the name of one on the Hub (`owner/name`).
 
     Returns:
-        What `datasets.load_dataset` gives: a `Dataset` (an `IterableDataset` if `streaming`) of one split, or all of them
-        in a dict by name if `split` is None.
+        What `datasets.load_dataset` gives: a `Dataset` (an `IterableDataset` if `streaming`) of one split, or all of
+        them in a dict by name if `split` is None.
 
     Raises:
         ValueError: the folder is missing or holds no corpus, or the corpus has no such split.
     """
     if Path(path).exists() or not HUB_NAME.fullmatch(str(path)):
         if not _is_corpus(Path(path)):
-            raise ValueError(f"{path} is no corpus (README.md and data/*.parquet); make one with a command of dataset_scripts/")
+            raise ValueError(
+                f"{path} is no corpus (README.md and data/*.parquet); make one with a command of dataset_scripts/"
+            )
         if split is not None and not any((Path(path) / "data").glob(f"{split}-*.parquet")):
             there = sorted({shard.name.split("-")[0] for shard in (Path(path) / "data").glob("*.parquet")})
             raise ValueError(f"corpus {path} has no split {split!r}; it has {', '.join(there)}")

@@ -21,7 +21,6 @@ from .reports import report_language
 from .row import SkipRecord, read_record, row_from_record
 from .splits import SPLITS, fold_split
 
-
 ADDRESS = "https://physionet.org/content/ptb-xl/1.0.3/"
 OVER_89 = 300.0  # what PTB-XL writes for every age above 89
 FIRST_AGE_OVER_89 = 90.0
@@ -34,7 +33,8 @@ class ScpStatements:
     """What `scp_statements.csv` says about each code: in which of the five tasks it counts, and as which label.
 
     Attributes:
-        label: task -> SCP code -> label. `super_class` and `sub_class` hold the diagnostic codes, `form` and `rhythm` the
+        label: task -> SCP code -> label. `super_class` and `sub_class` hold the diagnostic codes, `form` and `rhythm`
+            the
             codes of these kinds under their own names, `all` every code.
     """
 
@@ -70,7 +70,7 @@ class ScpStatements:
         """Labels of a record in each task, whatever the likelihood of its codes; an empty list: not in the task."""
         codes = list(codes)
         if unknown := [code for code in codes if code not in self.label["all"]]:
-            raise ValueError(f"SCP codes {unknown} are not in scp_statements.csv; take both files from the same release")
+            raise ValueError(f"SCP codes {unknown} are not in scp_statements.csv; take both files from one release")
         return {
             task: sorted({labels[code] for code in codes if code in labels}) for task, labels in self.label.items()
         }
@@ -148,15 +148,15 @@ class PtbXl(CorpusBuilder):
         return CardFacts(
             title=f"PTB-XL, {self.sampling_rate} Hz",
             summary=(
-                "Clinical 12-lead ECGs of 10 s, recorded between 1989 and 1996 in Germany, with the report of each and its "
-                f"SCP-ECG statements. Converted from PTB-XL's {self.sampling_rate} Hz files: the digital samples are kept as "
-                "they are."
+                "Clinical 12-lead ECGs of 10 s, recorded between 1989 and 1996 in Germany, with the report of each "
+                f"and its SCP-ECG statements. Converted from PTB-XL's {self.sampling_rate} Hz files: the digital "
+                "samples are kept as they are."
             ),
             source=f"PTB-XL, version 1.0.3, PhysioNet: {ADDRESS}",
             licence="cc-by-4.0",
             citation=CITATION,
             languages=("de", "en", "sv"),
-            split_note="Official folds (`strat_fold`): 1 to 8 train, 9 validation, 10 test; patients never cross folds.",
+            split_note="Official folds (`strat_fold`): 1 to 8 train, 9 validation, 10 test, disjoint by patient.",
             column_notes={
                 "super_class": "`diagnostic_class` of the diagnostic codes; empty: the record is not in this task",
                 "sub_class": "`diagnostic_subclass` of the diagnostic codes; empty: not in this task",
@@ -164,14 +164,16 @@ class PtbXl(CorpusBuilder):
                 "rhythm": "codes marked `rhythm`; empty: not in this task",
                 "all": "every SCP code of the record",
                 "age": "age at the recording; 90 stands for every age above 89 (300 in the source)",
-                "report_language": "told by the words in the report, as the source does not say; null where they do not tell",
+                "report_language": "told by the words in the report, as the source does not say; null where they do "
+                "not tell",
             },
             known_faults=(
-                "The likelihood of a code is ignored: a code with likelihood 0 (\"unknown\") counts like one with 100.",
-                "Codes keep the underscore of the source (`_AVB`, `ISC_`, `NST_`, `STD_`, `NT_`, `TAB_`, `STE_`); published "
-                "label files often drop it.",
-                "Reports are German, English or Swedish, partly made by machine and not validated; the source has broken "
-                "umlauts in them, and cuts long ones off.",
+                "The likelihood of a code is ignored: a code with likelihood 0 (\"unknown\") counts like one with "
+                "100.",
+                "Codes keep the underscore of the source (`_AVB`, `ISC_`, `NST_`, `STD_`, `NT_`, `TAB_`, `STE_`); "
+                "published label files often drop it.",
+                "Reports are German, English or Swedish, partly made by machine and not validated; the source has "
+                "broken umlauts in them, and cuts long ones off.",
                 "Ages above 89 are known only as such; do not read 90 as an age.",
                 "The columns on signal quality, devices, sites and validation of the source are not carried over.",
             ),
@@ -188,14 +190,15 @@ def _require_columns(path: Path, lines: list[dict[str, str]], columns: set[str])
 CITATION = """
 @article{wagner2020ptbxl,
   title = {{PTB-XL}, a large publicly available electrocardiography dataset},
-  author = {Wagner, Patrick and Strodthoff, Nils and Bousseljot, Ralf-Dieter and Kreiseler, Dieter and Lunze, Fatima I. and
+  author = {Wagner, Patrick and Strodthoff, Nils and Bousseljot, Ralf-Dieter and Kreiseler, Dieter and Lunze, Fatima I.
+  and
             Samek, Wojciech and Schaeffter, Tobias},
   journal = {Scientific Data}, volume = {7}, number = {1}, pages = {154}, year = {2020},
   doi = {10.1038/s41597-020-0495-6}
 }
 @misc{wagner2022ptbxl,
   title = {{PTB-XL}, a large publicly available electrocardiography dataset (version 1.0.3)},
-  author = {Wagner, Patrick and Strodthoff, Nils and Bousseljot, Ralf-Dieter and Samek, Wojciech and Schaeffter, Tobias},
-  publisher = {PhysioNet}, year = {2022}, doi = {10.13026/kfzx-aw45}
+  author = {Wagner, Patrick and Strodthoff, Nils and Bousseljot, Ralf-Dieter and Samek, Wojciech and Schaeffter,
+  Tobias}, publisher = {PhysioNet}, year = {2022}, doi = {10.13026/kfzx-aw45}
 }
 """

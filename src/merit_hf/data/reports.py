@@ -9,48 +9,53 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-
 _SPELLED_EKG = re.compile(r"\bekg\b", re.IGNORECASE)
 _DECORATION = re.compile(r"\*{3,}|=")
 _WHITE_SPACE = re.compile(r"\s+")
 _WORD = re.compile(r"[^\W\d_]+")
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Words that are frequent in ECG reports of one language and do not occur in those of the others (so not "normal").
 _WORDS_OF_LANGUAGE: dict[str, frozenset[str]] = {
-    "de": frozenset(
+    "de": _words(
         """
         abnorm abnormales abnormes ableitungen achse alter amplitudenkriterien arrhythmie auf ausgeprägter
-        auszuschliessen befund bei bericht bestimmbare beschleunigter bigeminus bis der die das des den dem durch ein eine
-        einer erkannt es extrasystole extrasystolen fehlende flach flattern für grades grenzbefund hebung hinterwand
-        hochlateraler hypertrophie inferiorer infarkt innenschichtsschaden intraventrikuläre intraventrikulärer ischämie
-        kammerhypertrophie kein keine lagetyp leitungsstörung leitungsstoerung linksanteriorer linksbelastung
-        linkshypertrophie linksschenkelblock linkstyp mit moeglich möglich möglicherweise myokardschaden mässige nach nicht
-        niederspannung normales oder pathologisch pathologisches periphere rechtshypertrophie rechtsschenkelblock
-        rechtstyp rhythmus schenkelblock schlechte schrittmacher senkung sicher sinusbradykardie sinusrhythmus
-        sinustachykardie sonst steiltyp tachykardes tachykardie überdrehter ueberdrehter übergang über unbestätigter und
-        unspezifische unspezifischer unspezifisches unter unvollständiger ventrikuläre verbreiterung verdacht verlängerung
-        verschoben von vorderwand vorhof vorhofflattern vorhofflimmern wahrscheinlich welle zu
-        """.split()
+        auszuschliessen befund bei bericht bestimmbare beschleunigter bigeminus bis der die das des den dem durch ein
+        eine einer erkannt es extrasystole extrasystolen fehlende flach flattern für grades grenzbefund hebung
+        hinterwand hochlateraler hypertrophie inferiorer infarkt innenschichtsschaden intraventrikuläre
+        intraventrikulärer ischämie kammerhypertrophie kein keine lagetyp leitungsstörung leitungsstoerung
+        linksanteriorer linksbelastung linkshypertrophie linksschenkelblock linkstyp mit moeglich möglich
+        möglicherweise myokardschaden mässige nach nicht niederspannung normales oder pathologisch pathologisches
+        periphere rechtshypertrophie rechtsschenkelblock rechtstyp rhythmus schenkelblock schlechte schrittmacher
+        senkung sicher sinusbradykardie sinusrhythmus sinustachykardie sonst steiltyp tachykardes tachykardie
+        überdrehter ueberdrehter übergang über unbestätigter und unspezifische unspezifischer unspezifisches unter
+        unvollständiger ventrikuläre verbreiterung verdacht verlängerung verschoben von vorderwand vorhof
+        vorhofflattern vorhofflimmern wahrscheinlich welle zu
+        """
     ),
-    "en": frozenset(
+    "en": _words(
         """
         abnormality age and are arrhythmia atrial axis be beats borderline bradycardia branch bundle but cannot changes
-        chest consistent contraction depressed deviation disease due early ecg elevation enlargement excluded fibrillation
-        findings flat flutter for heart high hypertrophy incomplete infarct infarction interval inverted is ischaemia
-        ischaemic ischemia lead leads left likely limb low may minor myocardial no non not of old only or otherwise pathology
-        possible premature probable probably progression prolonged rapid requested response rhythm right segments slow
-        specific suggesting tachycardia the there these this throughout to trace tracing uncertain voltage voltages wave
-        waves with
-        """.split()
-    ),
-    "sv": frozenset(
+        chest consistent contraction depressed deviation disease due early ecg elevation enlargement excluded
+        fibrillation findings flat flutter for heart high hypertrophy incomplete infarct infarction interval inverted
+        is ischaemia ischaemic ischemia lead leads left likely limb low may minor myocardial no non not of old only or
+        otherwise pathology possible premature probable probably progression prolonged rapid requested response rhythm
+        right segments slow specific suggesting tachycardia the there these this throughout to trace tracing uncertain
+        voltage voltages wave waves with
         """
-        amplituder arytmi avvikande axel bestämmbar bör ej eller eljest extrasystoli extraslag extremitetsavledningarna flimmer
-        fladder förlopp förlängd förmaksfladder förmaksflimmer förändring högersidigt höger inkomplett ischemi
+    ),
+    "sv": _words(
+        """
+        amplituder arytmi avvikande axel bestämmbar bör ej eller eljest extrasystoli extraslag extremitetsavledningarna
+        flimmer fladder förlopp förlängd förmaksfladder förmaksflimmer förändring högersidigt höger inkomplett ischemi
         kammarhypertrofi låga myokardaffektion myokardskada möjligen normalt och ospecifik ospecifikt patologiskt rytm
-        sannolikt sinusbradykardi sinusrytm sinustachykardi skänkelblock slag snabb svårbestämmbar sänkning såsom vid vänster
-        ålder äldre övervägas
-        """.split()
+        sannolikt sinusbradykardi sinusrytm sinustachykardi skänkelblock slag snabb svårbestämmbar sänkning såsom vid
+        vänster ålder äldre övervägas
+        """
     ),
 }
 
@@ -64,8 +69,8 @@ def join_report(parts: Iterable[str | None]) -> str | None:
 def clean_report(text: str | None) -> str:
     """Report as the text tower sees it: EKG → ECG, `***` and `=` stripped, white space single, lower case, final ".".
 
-    These are the steps that MERL and MELP apply to MIMIC-IV-ECG. A report that is missing or has no letter or digit in it
-    becomes the empty string. Cleaning twice changes nothing.
+    These are the steps that MERL and MELP apply to MIMIC-IV-ECG. A report that is missing or has no letter or digit in
+    it becomes the empty string. Cleaning twice changes nothing.
     """
     cleaned = _DECORATION.sub(" ", _SPELLED_EKG.sub("ECG", text or ""))
     cleaned = _WHITE_SPACE.sub(" ", cleaned).strip().lower()
@@ -75,18 +80,18 @@ def clean_report(text: str | None) -> str:
 
 
 def report_hash(cleaned: str) -> int:
-    """Number of a cleaned report, 0 to 2**63 - 1: the same in every process, and equal only for equal texts in practice.
+    """Number of a cleaned report, 0 to 2**63 - 1, the same in every process.
 
-    Two of a million different texts collide with a probability of about 5e-8.
+    Different texts may share a number: among a million of them, with a probability of about 5e-8.
     """
     digest = hashlib.blake2b(cleaned.encode("utf-8"), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 def report_language(text: str | None) -> str | None:
-    """Language of a report by the words in it: "de", "en" or "sv"; None where no language has more of them than the others.
+    """Language of a report by the words in it: "de", "en" or "sv"; None where none of them leads.
 
-    For sources that mix languages without saying which is which. It knows the words of ECG reports, and no other language.
+    For sources that mix these languages without saying which is which; it knows the words of ECG reports only.
     """
     words = set(_WORD.findall((text or "").lower()))
     counts = {language: len(words & known) for language, known in _WORDS_OF_LANGUAGE.items()}

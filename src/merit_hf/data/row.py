@@ -40,8 +40,8 @@ def corpus_features(
     """Columns of a corpus.
 
     Args:
-        tasks: label universe of each task; each becomes a `List(ClassLabel)` column, an empty list meaning "not in this
-            task".
+        tasks: label universe of each task, which becomes a `List(ClassLabel)` column; an empty list in it means that
+            the record is not in the task.
         extra: further columns of one corpus, such as a simulator's `parameters`, as features of the datasets library.
     """
     columns: dict[str, Any] = {
@@ -68,9 +68,9 @@ def corpus_features(
 def quantise(signal: np.ndarray, adc_gain: Sequence[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Counts and gains that stand for a signal; samples that are not finite become `MISSING`.
 
-    Where the signal is counts divided by `adc_gain`, rounded to float32, the same counts come back. A lead that does not
-    fit into 16 bits has its gain halved until it does. Without `adc_gain`, a lead takes `USUAL_ADC_GAIN` if that loses
-    nothing, and otherwise the power of two that uses the 16 bits best.
+    Where the signal is counts divided by `adc_gain`, rounded to float32, the same counts come back. A lead that does
+    not fit into 16 bits has its gain halved until it does. Without `adc_gain`, a lead takes `USUAL_ADC_GAIN` if that
+    loses nothing, and otherwise the power of two that uses the 16 bits best.
 
     Args:
         signal: float32 (leads, samples) in physical units.
@@ -122,8 +122,8 @@ def row_from_record(
     """Row of a corpus that stands for one record.
 
     Args:
-        record: signal in `record.units`; report, age (years) and sex are taken from it. A blank report, an age outside 0 to
-            `OLDEST_AGE` and a sex that is neither female nor male become None.
+        record: signal, report, age and sex. A blank report, an age outside 0 to `OLDEST_AGE` and a sex that is neither
+            female nor male become None.
         ecg_id: name of the record, unique in the corpus.
         patient_id: name of the patient, or None where unknown.
         report_language: ISO 639-1 code of the report's language, or None.

@@ -48,5 +48,6 @@ def check_patients_disjoint(patients: Mapping[str, Iterable[str]]) -> None:
         if shared := sorted(some & others):
             raise ValueError(
                 f"{len(shared)} patients are in both {first} and {second} (the first: {', '.join(shared[:3])}); every "
-                "patient must be in one split: correct the split column, or leave it out to have splits drawn by patient"
+                "patient must be in one split: correct the split column, or leave it out to have splits drawn by "
+                "patient"
             )

@@ -1,0 +1,275 @@
+"""Anybody's own records as a corpus: a CSV or Parquet table, and one array of signals or a column of file paths.
+
+Rules of one published corpus do not belong here; reading a signal file is `merit_hf.io`'s work.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from merit_hf.command_line import option
+from merit_hf.io import EcgRecord
+from merit_hf.leads_merit import STANDARD_12, to_millivolts
+
+from .card import CardFacts
+from .corpus import CorpusBuilder
+from .reports import report_language
+from .row import MISSING, SEXES, SkipRecord, read_record, row_from_record
+from .splits import SPLITS, fold_split, patient_split
+
+USUAL_TASKS = ("super_class", "sub_class", "form", "rhythm", "all", "labels", "findings")
+OTHER_COLUMNS = ("ecg_id", "patient_id", "split", "strat_fold", "report", "report_language", "age", "sex", "path")
+SPLIT_NAMES = {**{split: split for split in SPLITS}, "val": "validation", "valid": "validation", "dev": "validation"}
+BY_WORDS = "by_words"
+
+
+@dataclass(kw_only=True)
+class TableCorpus(CorpusBuilder):
+    """A table with one line a record, and the signals it speaks of."""
+
+    records: str = option(
+        help="CSV or Parquet table, one line a record. Columns: ecg_id; where known patient_id, report, "
+        "report_language, age (years), sex, path; split (train, validation, test) or strat_fold (1-8 train, "
+        "9 validation, 10 test), else patients are drawn 80/10/10; and one column a task, its labels separated by ';'"
+    )
+    signals: str | None = option(
+        None, help=".npy array (records, leads, samples); row i is line i of the table; an int16 of -32768 is missing"
+    )
+    files: str | None = option(
+        None, help="folder that the column path starts from, if it is not the folder of the table"
+    )
+    sampling_rate: float | None = option(
+        None, unit="Hz", help="samples per second; needed with signals, and for files that do not say it"
+    )
+    scale: float | None = option(
+        None, unit="counts per unit", help="what the values in signals are divided by; needed where they are integers"
+    )
+    units: str | None = option(
+        None, help="unit of the scaled values: mV (signals, if left out), uV, V, or zscore where voltage is gone"
+    )
+    lead_names: list[str] | None = option(
+        None, help="leads in the order of the array; I II III aVR aVL aVF V1-V6 for signals, if left out"
+    )
+    task_columns: list[str] | None = option(
+        None, help=f"columns that hold labels; those named {', '.join(USUAL_TASKS)}, if left out"
+    )
+    report_language: str | None = option(
+        None,
+        help="ISO 639-1 code of all reports, where no column says it; "
+        f"{BY_WORDS}: German, English or Swedish, told by the words of each report",
+    )
+    sex_codes: list[str] | None = option(
+        None, help="what the column sex means where it says neither female nor male, as in 0=male 1=female"
+    )
+    name: str = option("ECG corpus from a table", help="title of the dataset card")
+    licence: str = option("unknown", help="licence of the data, as the Hub spells it (cc-by-4.0)")
+
+    def __post_init__(self) -> None:
+        if self.signals is not None and self.files is not None:
+            raise ValueError("give either signals (one array) or files (a folder), not both")
+        if self.signals is not None:
+            self._check_signals()
+        elif self.scale is not None:
+            raise ValueError("scale belongs to signals (one array); files say their own gain")
+        elif "path" not in self.table:
+            raise ValueError(f"{self.records} has no column path: give it, or signals=ARRAY.npy")
+        if "ecg_id" not in self.table:
+            raise ValueError(f"{self.records} has no column ecg_id; it has {', '.join(self.table)}")
+        if None in self.table["ecg_id"]:
+            raise ValueError(f"{self.records}: ecg_id is empty in line {self.table['ecg_id'].index(None)}, from 0")
+        if missing := [task for task in self.task_columns or [] if task not in self.table]:
+            raise ValueError(f"{self.records} has no columns {missing}, named in task_columns")
+
+    def _check_signals(self) -> None:
+        signals = _open_array(str(self.signals))
+        lines = len(next(iter(self.table.values())))
+        if signals.ndim != 3 or len(signals) != lines:
+            raise ValueError(
+                f"{self.signals} has shape {signals.shape}; expected (records, leads, samples) with {lines} records, "
+                f"one for each line of {self.records}"
+            )
+        if signals.dtype.kind not in "fiu":
+            raise ValueError(f"{self.signals} holds {signals.dtype}; expected integers or floating-point numbers")
+        if self.sampling_rate is None:
+            raise ValueError("an array of signals does not say its sampling rate: give sampling_rate in Hz")
+        if signals.dtype.kind != "f" and self.scale is None:
+            raise ValueError(f"{self.signals} holds {signals.dtype}: give scale, the counts per unit (1000: uV as mV)")
+        if self.scale is not None and not self.scale > 0:
+            raise ValueError(f"scale must be above 0, not {self.scale}")
+        if len(self._array_leads) != signals.shape[1]:
+            raise ValueError(
+                f"{self.signals} has {signals.shape[1]} leads but lead_names has {len(self._array_leads)}: "
+                f"{', '.join(self._array_leads)}; give lead_names in the order of the array"
+            )
+
+    @property
+    def _array_leads(self) -> Sequence[str]:
+        return self.lead_names or STANDARD_12
+
+    @cached_property
+    def table(self) -> dict[str, list[Any]]:
+        """Columns of the table; a cell is text, a list of texts, or None where it is empty."""
+        path = Path(self.records)
+        if not path.is_file():
+            raise ValueError(f"{path} is no file; records must be a CSV or Parquet table")
+        if path.suffix.lower() in (".parquet", ".pq"):
+            table = pd.read_parquet(path)
+        else:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if table.empty:
+            raise ValueError(f"{path} has no lines")
+        return {str(name): [_cell(value) for value in table[name]] for name in table}
+
+    def _line(self, number: int) -> dict[str, Any]:
+        nothing = dict.fromkeys(OTHER_COLUMNS)
+        return nothing | {name: column[number] for name, column in self.table.items()}
+
+    @cached_property
+    def _tasks(self) -> dict[str, list[str]]:
+        tasks = self.task_columns or [task for task in USUAL_TASKS if task in self.table]
+        return {task: sorted({label for cell in self.table[task] for label in _labels(cell)}) for task in tasks}
+
+    def tasks(self) -> dict[str, list[str]]:
+        return {task: universe for task, universe in self._tasks.items() if universe}
+
+    def work(self) -> dict[str, list[int]]:
+        """Numbers of the lines by split."""
+        work: dict[str, list[int]] = {split: [] for split in SPLITS}
+        for number in range(len(self.table["ecg_id"])):
+            work[self._split(self._line(number))].append(number)
+        return work
+
+    def _split(self, line: dict[str, Any]) -> str:
+        where = f"{self.records}, record {line['ecg_id']!r}"
+        if "split" in self.table:
+            split = SPLIT_NAMES.get(str(line["split"]).lower())
+            if split is None:
+                raise ValueError(f"{where}: split is {line['split']!r}, expected one of {', '.join(SPLITS)}")
+            return split
+        if "strat_fold" in self.table:
+            fold = _number(line["strat_fold"])
+            if fold is None:
+                raise ValueError(f"{where}: strat_fold is {line['strat_fold']!r}, expected 1 to 10")
+            return fold_split(int(fold))
+        if line["patient_id"] is None:
+            raise ValueError(f"{where}: without split and strat_fold, patient_id is needed to draw splits by patient")
+        return patient_split(line["patient_id"])
+
+    def row(self, item: int) -> dict[str, Any]:
+        line = self._line(item)
+        record = self._record(item, line["ecg_id"], line["path"])
+        record.report = line["report"] or record.report
+        age = _number(line["age"])
+        record.age = record.age if age is None else age
+        record.sex = self._sex_meaning.get(line["sex"], line["sex"] or record.sex)
+        return row_from_record(
+            record,
+            ecg_id=line["ecg_id"],
+            patient_id=line["patient_id"],
+            report_language=self._language(line["report_language"], record.report),
+            **{task: sorted(set(_labels(line[task]))) for task in self.tasks()},
+        )
+
+    def _record(self, line: int, ecg_id: str, path: str | None) -> EcgRecord:
+        if self.signals is None:
+            if path is None:
+                raise SkipRecord(ecg_id, "no path", f"the cell of line {line} is empty")
+            given = {"sampling_rate": self.sampling_rate, "lead_names": self.lead_names, "units": self.units}
+            options = {name: value for name, value in given.items() if value is not None}
+            return read_record(Path(self.files or Path(self.records).parent) / path, ecg_id, **options)
+        values = _open_array(self.signals)[line]
+        scale, units = self.scale or 1.0, self.units or "mV"
+        signal = values / np.float64(scale)
+        if values.dtype == np.int16:
+            signal[values == MISSING] = np.nan
+        metadata = {}
+        if self.scale is not None:
+            metadata["adc_gain"] = np.full(len(values), scale / to_millivolts(1.0, units))
+        return EcgRecord(
+            signal=signal,
+            sampling_rate=float(self.sampling_rate or 0),
+            lead_names=tuple(self._array_leads),
+            units=units,
+            record_id=ecg_id,
+            metadata=metadata,
+        )
+
+    def _language(self, stated: str | None, report: str | None) -> str | None:
+        if stated is not None:
+            return stated
+        return report_language(report) if self.report_language == BY_WORDS else self.report_language
+
+    @cached_property
+    def _sex_meaning(self) -> dict[str | None, str]:
+        codes: dict[str | None, str] = {}
+        for text in self.sex_codes or []:
+            code, _, meaning = text.partition("=")
+            if meaning not in SEXES.values():
+                raise ValueError(f"sex_codes: {text!r} is not CODE=female or CODE=male")
+            codes[code] = meaning
+        return codes
+
+    def notes(self) -> list[str]:
+        used = {*OTHER_COLUMNS, *self._tasks}
+        notes = []
+        if unused := [column for column in self.table if column not in used]:
+            notes.append(f"columns not used: {', '.join(unused)} (task_columns names further label columns)")
+        if empty := [task for task, universe in self._tasks.items() if not universe]:
+            notes.append(f"tasks without a single label: {', '.join(empty)}")
+        if not {"split", "strat_fold"} & set(self.table):
+            notes.append("splits: no column split or strat_fold, so patients were drawn 80/10/10")
+        if "sex" in self.table:
+            found = {cell for cell in self.table["sex"] if cell is not None and cell not in self._sex_meaning}
+            if unknown := sorted(cell for cell in found if cell.lower() not in SEXES):
+                notes.append(f"sex: {', '.join(unknown[:5])} left empty; what it means: --sex_codes 0=male 1=female")
+        return notes
+
+    def card(self) -> CardFacts:
+        drawn = "drawn by patient: 80 % train, 10 % validation, 10 % test"
+        columns = [column for column in ("split", "strat_fold") if column in self.table]
+        languages = [] if self.report_language in (None, BY_WORDS) else [str(self.report_language)]
+        return CardFacts(
+            title=self.name,
+            summary=f"{len(self.table['ecg_id']):,} records of {Path(self.records).name}, converted by `from_table`.",
+            source="The owner of the table knows; write it here before you pass the corpus on.",
+            licence=self.licence,
+            languages=tuple(languages),
+            split_note=f"Splits are {'as the column ' + columns[0] + ' says' if columns else drawn}.",
+            known_faults=("A label that no record of the table has is not in the universe of its task.",),
+        )
+
+
+@lru_cache(maxsize=4)
+def _open_array(path: str) -> np.ndarray:
+    if not Path(path).is_file():
+        raise ValueError(f"{path} is no file; signals must be a .npy array (records, leads, samples)")
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [str(item) for item in value]
+    if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA:
+        return None
+    # Whole numbers that were stored with decimals, as names of patients often are.
+    return re.sub(r"^(\d+)\.0$", r"\1", str(value).strip()) or None
+
+
+def _labels(cell: Any) -> list[str]:
+    labels = cell if isinstance(cell, list) else (cell or "").split(";")
+    return [label.strip() for label in labels if label.strip()]
+
+
+def _number(cell: str | None) -> float | None:
+    try:
+        return None if cell is None else float(cell)
+    except ValueError:
+        return None
