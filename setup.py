@@ -41,7 +41,7 @@ setup(
     description="MERIT in the Hugging Face stack: pretraining on ECG-report pairs and zero-shot ECG classification",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license_expression="Apache-2.0",
     license_files=["LICENSE"],
     keywords=[
         "ECG",
