@@ -3,11 +3,12 @@
 Only the joining lives here; what is done to ECGs stands in `feature_extraction_merit.py`, to text in the tokenizer.
 """
 
-import inspect
 from typing import Any
 
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
+
+_EXTRACTOR_ARGUMENTS = ("sampling_rate", "lead_names", "units", "generator")
 
 
 class MeritProcessor(ProcessorMixin):
@@ -18,8 +19,16 @@ class MeritProcessor(ProcessorMixin):
         tokenizer: the text tower's tokenizer.
     """
 
+    # Unless the call or the tokenizer's own settings say otherwise: pad to the longest, cut at the tokenizer's limit.
+    text_kwargs = {"padding": True, "truncation": True}  # noqa: RUF012 (the library's own declaration)
+
     def __init__(self, feature_extractor: Any, tokenizer: Any) -> None:
         super().__init__(feature_extractor, tokenizer)
+
+    @property
+    def model_input_names(self) -> list[str]:
+        """Names of all tensors a call with ECGs and text returns."""
+        return [*self.feature_extractor.model_input_names, *self.tokenizer.model_input_names]
 
     def __call__(self, ecg: Any = None, text: Any = None, **kwargs: Any) -> BatchFeature:
         """Calls the extractor on `ecg` and the tokenizer on `text`.
@@ -27,21 +36,29 @@ class MeritProcessor(ProcessorMixin):
         Args:
             ecg: whatever `MeritFeatureExtractor` takes.
             text: a string or a list of strings.
-            kwargs: arguments of either; those the extractor knows (`sampling_rate`, `lead_names`, `units`,
-                `generator`) go to it, `return_tensors` to both, the rest to the tokenizer. Text is padded to the
-                longest and truncated to the tokenizer's limit unless `padding=` and `truncation=` say otherwise.
+            kwargs: `sampling_rate`, `lead_names`, `units` and `generator` go to the extractor, `return_tensors` to both,
+                the tokenizer's arguments (`padding`, `truncation`, `max_length` ...) to it, also as `text_kwargs={...}`.
 
         Returns:
             `input_values` and `padding_mask` of the ECGs, `input_ids` and `attention_mask` of the text.
         """
         if ecg is None and text is None:
             raise ValueError("MeritProcessor needs ecg=, text= or both.")
-        ecg_arguments = set(inspect.signature(type(self.feature_extractor).__call__).parameters) - {"self", "ecg"}
-        for_ecg = {name: value for name, value in kwargs.items() if name in ecg_arguments}
-        for_text = {name: value for name, value in kwargs.items() if name not in for_ecg or name == "return_tensors"}
+        # These do not go through the library's merge, which copies what it is given: a generator must stay the caller's.
+        for_ecg = {name: kwargs.pop(name) for name in _EXTRACTOR_ARGUMENTS if name in kwargs}
+        merged = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
+        known = {argument for part in merged.values() if isinstance(part, dict) for argument in part} | set(merged)
+        unknown = sorted(set(kwargs) - known - {"common_kwargs"})
+        if unknown:
+            raise ValueError(
+                f"MeritProcessor knows no argument {', '.join(unknown)}; ECGs go in as ecg=, text as text=."
+            )
         data: dict[str, Any] = {}
         if ecg is not None:
-            data.update(self.feature_extractor(ecg, **for_ecg))
+            return_tensors = merged["audio_kwargs"].get(
+                "return_tensors"
+            )  # the library's word for an extractor's arguments
+            data.update(self.feature_extractor(ecg, return_tensors=return_tensors, **for_ecg))
         if text is not None:
-            data.update(self.tokenizer(text, **{"padding": True, "truncation": True, **for_text}))
+            data.update(self.tokenizer(text, **merged["text_kwargs"]))
         return BatchFeature(data)
