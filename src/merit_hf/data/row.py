@@ -13,12 +13,14 @@ from typing import Any
 import datasets
 import numpy as np
 import pyarrow as pa
+from numpy.typing import ArrayLike
 
 from merit_hf.io import EcgRecord, read_ecg
 
 MISSING = -32768  # the count that marks a sample which was never recorded
 LARGEST_COUNT = 32767
 USUAL_ADC_GAIN = 1000.0  # counts per unit: 1 uV when the unit is mV
+FLOAT32_ROUNDING = 2.0**-23  # relative; twice what one rounding makes
 OLDEST_AGE = 120.0  # years; some sources write 300, 999 or -1 for "unknown" or "very old"
 SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 
@@ -65,35 +67,49 @@ def corpus_features(
     return datasets.Features({**columns, **labels, **(extra or {})})
 
 
-def quantise(signal: np.ndarray, adc_gain: Sequence[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Counts and gains that stand for a signal; samples that are not finite become `MISSING`.
+def quantise(signal: np.ndarray, adc_gain: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Counts of a signal, as an analogue-to-digital converter gives them; samples not finite become `MISSING`.
 
-    Where the signal is counts divided by `adc_gain`, rounded to float32, the same counts come back. A lead that does
-    not fit into 16 bits has its gain halved until it does. Without `adc_gain`, a lead takes `USUAL_ADC_GAIN` if that
-    loses nothing, and otherwise the power of two that uses the 16 bits best.
+    A lead that does not fit into 16 bits has its gain halved until it does.
 
     Args:
-        signal: float32 (leads, samples) in physical units.
+        signal: (leads, samples) in physical units.
         adc_gain: counts per unit, one a lead.
 
     Returns:
-        int16 (leads, samples) and float32 (leads,).
+        Counts, int16 (leads, samples), and gains, float32 (leads,).
     """
+    gain = np.array(adc_gain, dtype=np.float64)
+    if gain.shape != (len(signal),) or not (np.isfinite(gain).all() and (gain > 0).all()):
+        raise ValueError(f"adc_gain must be {len(signal)} positive numbers, one a lead, not {adc_gain!r}")
     finite = np.isfinite(signal)
     samples = np.where(finite, signal, 0.0).astype(np.float64)
     peak = np.abs(samples).max(axis=1, initial=0.0)
-    gain = np.full(len(signal), USUAL_ADC_GAIN) if adc_gain is None else np.array(adc_gain, dtype=np.float64)
-    if gain.shape != (len(signal),) or not (np.isfinite(gain).all() and (gain > 0).all()):
-        raise ValueError(f"adc_gain must be {len(signal)} positive numbers, one a lead, not {adc_gain!r}")
-    if adc_gain is None:
-        nearest = (np.rint(samples * USUAL_ADC_GAIN) / USUAL_ADC_GAIN).astype(np.float32)
-        loses = (nearest != samples.astype(np.float32)).any(axis=1)
-        gain[loses] = 2.0 ** np.floor(np.log2(LARGEST_COUNT / peak[loses]))
     while (too_large := np.rint(peak * gain) > LARGEST_COUNT).any():
         gain[too_large] /= 2
     counts = np.rint(samples * gain[:, None]).astype(np.int16)
     counts[~finite] = MISSING
     return counts, gain.astype(np.float32)
+
+
+def faithful_gain(signal: np.ndarray, stated: ArrayLike | None = None) -> np.ndarray:
+    """Gain by which a signal becomes counts without loss, where there is one: counts per unit, float64 (leads,).
+
+    That is the gain its source stated, or `USUAL_ADC_GAIN` if it stated none. A lead that is not made of whole counts
+    of that size, to the precision of float32, gets the power of two by which it uses all 16 bits.
+
+    Args:
+        signal: (leads, samples) in physical units.
+        stated: counts per unit, one a lead.
+    """
+    gain = np.array(np.full(len(signal), USUAL_ADC_GAIN) if stated is None else stated, dtype=np.float64)
+    samples = np.where(np.isfinite(signal), signal, 0.0).astype(np.float64)
+    counts = samples * gain[:, None]
+    whole = np.abs(counts - np.rint(counts)) <= FLOAT32_ROUNDING * np.abs(counts)
+    peak = np.abs(samples).max(axis=1, initial=0.0)
+    lossy = ~whole.all(axis=1) | (np.rint(peak * gain) > LARGEST_COUNT)
+    gain[lossy] = 2.0 ** np.floor(np.log2(LARGEST_COUNT / peak[lossy]))
+    return gain
 
 
 def read_record(path: str | os.PathLike[str], ecg_id: str, **options: Any) -> EcgRecord:
@@ -117,6 +133,7 @@ def row_from_record(
     ecg_id: str,
     patient_id: str | None,
     report_language: str | None = None,
+    adc_gain: ArrayLike | None = None,
     **columns: Any,
 ) -> dict[str, Any]:
     """Row of a corpus that stands for one record.
@@ -127,10 +144,13 @@ def row_from_record(
         ecg_id: name of the record, unique in the corpus.
         patient_id: name of the patient, or None where unknown.
         report_language: ISO 639-1 code of the report's language, or None.
-        columns: the task columns (lists of label names), any extra column, and whatever overrides the above.
+        adc_gain: counts per unit, one a lead; by default what the record's source stated, and in any case gains that
+            lose nothing where there are such (`faithful_gain`).
+        columns: the task columns (lists of label names) and the extra columns of the corpus.
     """
-    # `adc_gain` is what the file stated; a reader that knows none leaves it out.
-    counts, gain = quantise(record.signal, record.metadata.get("adc_gain"))
+    if adc_gain is None:
+        adc_gain = faithful_gain(record.signal, record.metadata.get("adc_gain"))
+    counts, gain = quantise(record.signal, adc_gain)
     report = (record.report or "").strip() or None
     row = {
         "ecg_id": ecg_id,
@@ -146,6 +166,8 @@ def row_from_record(
         "age": record.age if record.age is not None and 0 <= record.age <= OLDEST_AGE else None,
         "sex": SEXES.get((record.sex or "").strip().lower()),
     }
+    if twice := row.keys() & columns.keys():
+        raise ValueError(f"columns {sorted(twice)} follow from the record; change the record itself")
     return {**row, **columns}
 
 

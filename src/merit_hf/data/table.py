@@ -17,7 +17,8 @@ import pandas as pd
 
 from merit_hf.command_line import option
 from merit_hf.io import EcgRecord
-from merit_hf.leads_merit import STANDARD_12, to_millivolts
+from merit_hf.io.array_record import array_record
+from merit_hf.leads_merit import STANDARD_12
 
 from .card import CardFacts
 from .corpus import CorpusBuilder
@@ -186,20 +187,16 @@ class TableCorpus(CorpusBuilder):
             options = {name: value for name, value in given.items() if value is not None}
             return read_record(Path(self.files or Path(self.records).parent) / path, ecg_id, **options)
         values = _open_array(self.signals)[line]
-        scale, units = self.scale or 1.0, self.units or "mV"
-        signal = values / np.float64(scale)
         if values.dtype == np.int16:
-            signal[values == MISSING] = np.nan
-        metadata = {}
-        if self.scale is not None:
-            metadata["adc_gain"] = np.full(len(values), scale / to_millivolts(1.0, units))
-        return EcgRecord(
-            signal=signal,
-            sampling_rate=float(self.sampling_rate or 0),
-            lead_names=tuple(self._array_leads),
-            units=units,
+            values = np.where(values == MISSING, np.nan, values)
+        return array_record(
+            f"{self.signals}, row {line}",
+            values,
+            sampling_rate=self.sampling_rate,
+            lead_names=self._array_leads,
+            units=self.units,
+            adc_gain=self.scale,
             record_id=ecg_id,
-            metadata=metadata,
         )
 
     def _language(self, stated: str | None, report: str | None) -> str | None:

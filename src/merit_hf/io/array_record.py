@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from merit_hf.leads_merit import STANDARD_12, canonical_units
+from merit_hf.leads_merit import STANDARD_12, canonical_units, to_millivolts
 
 from .record import EcgRecord, shape_message
 
@@ -57,7 +57,10 @@ def array_record(
             )
         signal = signal.astype(np.float64) / gain
     try:
-        return EcgRecord(signal, sampling_rate, tuple(lead_names), units or "mV", **known)
+        record = EcgRecord(signal, sampling_rate, tuple(lead_names), units or "mV", **known)
+        if adc_gain is not None:
+            record.metadata["adc_gain"] = np.broadcast_to(gain[:, 0] / to_millivolts(1.0, units or "mV"), len(signal))
+        return record
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

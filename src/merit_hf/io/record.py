@@ -24,7 +24,8 @@ class EcgRecord:
         record_id: name of the record, if it has one.
         report: free-text report, if there is one.
         age: in years. sex: as the source writes it.
-        metadata: whatever else the source says.
+        metadata: whatever else the source says. Where samples were stored as counts, "adc_gain" holds the counts per
+            unit of the finished record (mV, or one z-score), one a lead, so that the counts can be had back exactly.
 
     Raises:
         ValueError: the shape, sampling rate, lead names or units cannot be those of an ECG.

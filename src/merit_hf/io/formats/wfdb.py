@@ -68,6 +68,8 @@ def read(
         raise ValueError(f"{path}: {len(lead_names)} lead_names= for {len(rows)} signals ({', '.join(names)}).")
     leads: list[str] = []
     values: list[np.ndarray] = []
+    gains: list[float] = []
+    no_gains = [None] * len(names)
     kept: list[int] = []
     other_signals: list[str] = []
     for position, row in enumerate(rows):
@@ -80,7 +82,9 @@ def read(
             other_signals.append(f"{names[row]} [{signal_units[row]}]")
             continue
         leads.append(lead)
-        values.append(to_millivolts(record.e_p_signal[row], units or signal_units[row]))
+        unit = units or signal_units[row]
+        values.append(to_millivolts(record.e_p_signal[row], unit))
+        gains.append(((record.adc_gain or no_gains)[row] or 0.0) / to_millivolts(1.0, unit))
         kept.append(record.samps_per_frame[row])
     if not leads:
         raise ValueError(f"{path}: none of its signals is an ECG lead ({', '.join(other_signals)}).")
@@ -91,6 +95,8 @@ def read(
         metadata["other_signals"] = other_signals
     if record.base_datetime is not None:
         metadata["start"] = record.base_datetime.isoformat()
+    if all(gains):  # recordings in several segments may change their gain from one to the next, and then state none
+        metadata["adc_gain"] = np.array(gains)
     text = "\n".join(comments)
     age, sex = _AGE.search(text), _SEX.search(text)
     signal, frame_samples = _same_rate(values, kept)
