@@ -44,9 +44,14 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = train_tokenizer(reports * 3, vocab_size=200, max_length=32)
     config = MeritConfig(
         ecg_config=MeritEcgConfig(
-            hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, patch_size=(1, 100)
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            patch_size=(1, 100),
+            initializer_range=0.3,  # here and below: large enough for different inputs to be told apart
         ),
-        text_config=small_text_config(tokenizer, hidden_size=16, num_hidden_layers=1),
+        text_config=small_text_config(tokenizer, hidden_size=16, num_hidden_layers=1, initializer_range=0.5),
         projection_dim=8,
         decoder_hidden_size=8,
         decoder_num_hidden_layers=1,
@@ -54,7 +59,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         decoder_intermediate_size=16,
         text_trainable_layers="all",
         max_text_length=32,
-        initializer_range=0.2,  # large enough for different inputs to be told apart
+        initializer_range=0.5,
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -1,0 +1,138 @@
+"""Bootstrap intervals: what a resample keeps, agreement with a plain loop, coverage, pairing and speed."""
+
+import time
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from merit_hf.evaluation.intervals import RecordDraws, bootstrap_ranking, percentile_interval
+from merit_hf.evaluation.metrics import ranking_metrics
+
+
+def drawn(records: int, prevalence: np.ndarray, shift: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    targets = generator.random((records, len(prevalence))) < prevalence
+    targets[0], targets[1] = True, False
+    return targets, generator.normal(size=targets.shape) + shift * targets
+
+
+def test_every_resample_keeps_both_strata_and_draws_records_alike():
+    generator = np.random.default_rng(1)
+    targets = generator.random(300) < 0.2
+    draws = RecordDraws(300, 2000, seed=3)
+    counts = draws.stratified_counts(targets, "A")
+    assert (counts >= 0).all()
+    assert (counts[targets].sum(axis=0) == targets.sum()).all()
+    assert (counts[~targets].sum(axis=0) == (~targets).sum()).all()
+    # Every record is drawn once on average, and as often as a multinomial lets it be: variance 1 - 1 / stratum.
+    np.testing.assert_allclose(counts.mean(axis=1), 1.0, atol=5 * np.sqrt(1 / 2000))
+    assert counts[targets].var(axis=1).mean() == pytest.approx(1 - 1 / targets.sum(), abs=0.03)
+    assert counts[~targets].var(axis=1).mean() == pytest.approx(1 - 1 / (~targets).sum(), abs=0.03)
+
+
+def test_a_single_positive_is_in_every_resample():
+    targets = np.zeros(50, dtype=bool)
+    targets[7] = True
+    counts = RecordDraws(50, 500, seed=0).stratified_counts(targets, "rare")
+    assert (counts[7] == 1).all()
+    samples = bootstrap_ranking(targets[:, None], np.arange(50.0)[:, None], ["rare"], num_resamples=100)
+    assert np.isfinite(samples["auroc"]).all()
+
+
+def test_labels_share_their_draws():
+    # Two labels on nearly the same records must be resampled nearly alike, or a macro average would look too certain.
+    generator = np.random.default_rng(2)
+    first = generator.random(400) < 0.3
+    second = first.copy()
+    second[np.flatnonzero(first)[0]] = False
+    draws = RecordDraws(400, 300, seed=0)
+    same = draws.stratified_counts(first, "first") == draws.stratified_counts(second, "second")
+    assert same.mean() > 0.9
+
+
+def test_interval_equals_that_of_a_plain_loop():
+    targets, scores = drawn(250, np.array([0.15, 0.4]), shift=1.0)
+    samples = bootstrap_ranking(targets, scores, ["A", "B"], num_resamples=2000, seed=1)
+    generator = np.random.default_rng(99)
+    for column in range(2):
+        positives, negatives = np.flatnonzero(targets[:, column]), np.flatnonzero(~targets[:, column])
+        loop = np.empty((2, 800))
+        for resample in range(800):
+            rows = np.concatenate(
+                [generator.choice(positives, len(positives)), generator.choice(negatives, len(negatives))]
+            )
+            loop[0, resample] = roc_auc_score(targets[rows, column], scores[rows, column])
+            loop[1, resample] = average_precision_score(targets[rows, column], scores[rows, column])
+        for index, name in enumerate(("auroc", "auprc")):
+            deviation = loop[index].std()
+            ours = np.array(percentile_interval(samples[name][column]))
+            theirs = np.array(percentile_interval(loop[index]))
+            np.testing.assert_allclose(ours, theirs, atol=0.25 * deviation)
+            assert samples[name][column].std() == pytest.approx(deviation, rel=0.1)
+
+
+def test_interval_of_the_auroc_covers_the_truth():
+    # Scores N(1, 1) against N(0, 1): the true AUROC is Phi(1 / sqrt 2).
+    truth, covered = 0.7602499389065233, 0
+    for trial in range(200):
+        targets, scores = drawn(150, np.array([0.4]), shift=1.0, seed=trial)
+        samples = bootstrap_ranking(targets, scores, ["A"], num_resamples=300, seed=trial)
+        low, high = percentile_interval(samples["auroc"][0])
+        covered += low <= truth <= high
+    assert 0.89 <= covered / 200 <= 0.99
+
+
+def test_seeds_labels_and_score_sets():
+    targets, scores = drawn(120, np.array([0.2, 0.5, 0.3]), shift=0.5)
+    names = ["A", "B", "C"]
+    both = bootstrap_ranking(targets, np.stack([scores, 2 * scores + 1]), names, num_resamples=50, seed=4)
+    alone = bootstrap_ranking(targets, scores, names, num_resamples=50, seed=4)
+    np.testing.assert_array_equal(both["auroc"][0], alone["auroc"])
+    # Paired: a score set that ranks alike has the same samples, so the difference has no spread.
+    np.testing.assert_array_equal(both["auroc"][0], both["auroc"][1])
+    # A label's samples do not depend on which other labels are looked at.
+    np.testing.assert_array_equal(
+        bootstrap_ranking(targets[:, [1]], scores[:, [1]], ["B"], num_resamples=50, seed=4)["auroc"][0],
+        alone["auroc"][1],
+    )
+    other = bootstrap_ranking(targets, scores, names, num_resamples=50, seed=5)
+    assert not np.array_equal(other["auroc"], alone["auroc"])
+
+
+def test_resamples_are_made_in_chunks_without_a_seam(monkeypatch):
+    targets, scores = drawn(100, np.array([0.3]), shift=1.0)
+    monkeypatch.setattr("merit_hf.evaluation.intervals._MAX_WEIGHTS", 1000)
+    samples = bootstrap_ranking(targets, scores, ["A"], num_resamples=95)["auroc"][0]
+    assert np.isfinite(samples).all()
+    assert len(np.unique(samples[:50])) > 20
+    assert not np.array_equal(samples[:10], samples[10:20])
+
+
+def test_labels_without_both_classes_are_nan_and_bad_input_is_named():
+    targets = np.array([[1, 0], [0, 0], [1, 0], [0, 0]])
+    samples = bootstrap_ranking(targets, np.random.default_rng(0).normal(size=(4, 2)), ["A", "B"], num_resamples=10)
+    assert np.isfinite(samples["auroc"][0]).all()
+    assert np.isnan(samples["auroc"][1]).all()
+    with pytest.raises(ValueError, match="num_resamples must be at least 1"):
+        RecordDraws(10, 0, seed=0)
+    with pytest.raises(ValueError, match="at least 2 records"):
+        RecordDraws(1, 10, seed=0)
+    with pytest.raises(ValueError, match="confidence"):
+        percentile_interval(np.arange(5.0), confidence=95)
+
+
+def test_the_largest_table_of_the_field_takes_seconds():
+    # PTB-XL "all": 71 labels, 2,198 records, most labels rare. Ten seconds of one core are the promise.
+    prevalence = np.exp(np.linspace(np.log(0.002), np.log(0.6), 71))
+    targets, scores = drawn(2198, prevalence, shift=1.0)
+    names = [str(column) for column in range(71)]
+    start = time.process_time()
+    samples = bootstrap_ranking(targets, scores, names)
+    elapsed = time.process_time() - start
+    assert samples["auroc"].shape == (71, 1000)
+    points = ranking_metrics(targets, scores, names)
+    low, high = percentile_interval(samples["auroc"])
+    inside = [low[k] <= points.per_label[name].auroc <= high[k] for k, name in enumerate(names)]
+    assert np.mean(inside) > 0.9
+    assert elapsed < 10
