@@ -15,7 +15,12 @@ def count(module: torch.nn.Module) -> int:
 def test_base_is_the_table_of_the_paper_page() -> None:
     config = MeritConfig.from_preset("base")
     ecg = config.ecg_config
-    assert (ecg.hidden_size, ecg.num_hidden_layers, ecg.num_attention_heads, ecg.intermediate_size) == (768, 12, 12, 3072)
+    assert (ecg.hidden_size, ecg.num_hidden_layers, ecg.num_attention_heads, ecg.intermediate_size) == (
+        768,
+        12,
+        12,
+        3072,
+    )
     assert (ecg.num_leads, ecg.num_samples, ecg.patch_size, ecg.num_patches) == (12, 1000, (1, 50), 240)
     assert ecg.use_lead_separators
     assert (config.masking, config.mask_ratio, config.reconstruction_target) == ("tokens", 0.75, "patch_normalized")

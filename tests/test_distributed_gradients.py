@@ -63,9 +63,7 @@ def distributed_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 @pytest.mark.parametrize("index", range(len(VARIANTS)), ids=["-".join(variant) for variant in VARIANTS])
-def test_two_processes_equal_one(
-    distributed_results: Path, index: int, dtype: torch.dtype, tolerance: float
-) -> None:
+def test_two_processes_equal_one(distributed_results: Path, index: int, dtype: torch.dtype, tolerance: float) -> None:
     model = variant_model(*VARIANTS[index], dtype)
     output = model(**global_batch(model, dtype))
     output.loss.backward()

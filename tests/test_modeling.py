@@ -133,7 +133,9 @@ def test_hidden_samples_do_not_reach_the_prediction(ecg: dict, masking: str) -> 
         hidden = output.mask.bool().reshape(5, 4, -1).repeat_interleave(25, dim=-1)
     else:
         leads, samples = config.ecg_config.patch_size
-        hidden = output.mask.bool().reshape(5, 4 // leads, 1, -1, 1).expand(-1, -1, leads, -1, samples).reshape(5, 4, 200)
+        hidden = (
+            output.mask.bool().reshape(5, 4 // leads, 1, -1, 1).expand(-1, -1, leads, -1, samples).reshape(5, 4, 200)
+        )
     assert 0 < hidden.float().mean() < 1
     other = model(values + 100 * hidden, target_values=values, noise=noise)
     torch.testing.assert_close(other.reconstruction, output.reconstruction, atol=1e-5, rtol=1e-5)
@@ -240,7 +242,12 @@ def test_total_loss_is_the_weighted_sum(view: str) -> None:
 
 
 def test_every_parameter_that_trains_gets_a_gradient() -> None:
-    for fields in ({}, {"alignment_view": "visible"}, {"ecg": JOINT, "masking": "blocks"}, {"text_trainable_layers": 0}):
+    for fields in (
+        {},
+        {"alignment_view": "visible"},
+        {"ecg": JOINT, "masking": "blocks"},
+        {"text_trainable_layers": 0},
+    ):
         model = seeded(MeritForPreTraining, make_config(**fields)).train()
         model(**make_batch()).loss.backward()
         missing = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
@@ -390,7 +397,7 @@ def test_zero_shot_similarity_centres_both_sides() -> None:
 def test_logits_are_scaled_cosines_of_the_features() -> None:
     model = seeded(MeritModel, make_config())
     batch = make_batch()
-    output = model(**{key: value for key, value in batch.items()}, return_loss=True)
+    output = model(**batch, return_loss=True)
     ecg = model.get_ecg_features(batch["input_values"], batch["padding_mask"]).pooler_output
     text = model.get_text_features(batch["input_ids"], batch["attention_mask"]).pooler_output
     cosine = torch.nn.functional.cosine_similarity(ecg[:, None], text[None], dim=-1)

@@ -17,7 +17,9 @@ from merit_hf.objective_merit import (
 )
 
 
-def gaussian_pairs(number: int, rho: float, dims: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def gaussian_pairs(
+    number: int, rho: float, dims: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
     x = torch.randn(number, dims, generator=generator, dtype=torch.float64)
     noise = torch.randn(number, dims, generator=generator, dtype=torch.float64)
     return x, rho * x + math.sqrt(1 - rho**2) * noise

@@ -1,13 +1,13 @@
 """Configurations of the MERIT model family: the ECG encoder, and the two towers with their pretraining objective.
 
-Every choice that the paper leaves open is a field here and never a constant in the code. Presets are sizes of the model,
-not recipes of training; those are the YAML files in `examples/configs`.
+Every choice that the paper leaves open is a field here and never a constant in the code. Presets are sizes of the
+model, not recipes of training; those are the YAML files in `examples/configs`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig
@@ -29,21 +29,23 @@ def _share(config: PreTrainedConfig, field: str) -> None:
 @strict
 class MeritEcgConfig(PreTrainedConfig):
     r"""
-    Configuration of [`MeritEcgModel`], a vision-transformer-like encoder of multi-lead ECGs. The defaults are `merit-base`.
+    Configuration of [`MeritEcgModel`], a vision-transformer-like encoder of multi-lead ECGs. The defaults are
+    `merit-base`.
 
     Args:
-        hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, hidden_act: size of the pre-norm encoder.
+        hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, hidden_act: size of the pre-norm
+            encoder.
         num_leads: leads of the input, in the feature extractor's order.
         num_samples: samples a lead.
         sampling_rate: samples a second (Hz) that the model was made for.
         patch_size: `(leads, samples)` of one patch. `(1, 50)` makes one token for each lead and 50 samples, `(12, 50)`
             one token for all leads of a 12-lead ECG.
-        patch_embedding: `"linear"` (LayerNorm, linear map, LayerNorm of each patch) or `"conv"` (three convolutions whose
-            receptive fields overlap neighbouring patches).
+        patch_embedding: `"linear"` (LayerNorm, linear map, LayerNorm of each patch) or `"conv"` (three convolutions
+            whose receptive fields overlap neighbouring patches).
         use_lead_separators: put one learned separator token at both ends of every row of patches.
         attention_dropout, hidden_dropout: probabilities, on attention weights and on what a sub-layer adds.
-        classifier_head: `"linear"`, or `"mlp"` (BatchNorm, dropout 0.25, linear map to 256, ReLU, BatchNorm, dropout 0.5,
-            linear map); used by [`MeritForEcgClassification`] alone.
+        classifier_head: `"linear"`, or `"mlp"` (BatchNorm, dropout 0.25, linear map to 256, ReLU, BatchNorm, dropout
+            0.5, linear map); used by [`MeritForEcgClassification`] alone.
     """
 
     model_type = "merit_ecg"
@@ -57,7 +59,10 @@ class MeritEcgConfig(PreTrainedConfig):
     num_leads: int = 12
     num_samples: int = 1000
     sampling_rate: int | float = 100
-    patch_size: list[int] | tuple[int, ...] = (1, 50)
+    if TYPE_CHECKING:  # what it is once __post_init__ has run
+        patch_size: tuple[int, int]
+    else:
+        patch_size: list[int] | tuple[int, ...] = (1, 50)
     patch_embedding: str = "linear"
     use_lead_separators: bool = True
     attention_dropout: float | int = 0.0
@@ -67,7 +72,7 @@ class MeritEcgConfig(PreTrainedConfig):
     classifier_head: str = "linear"
 
     def __post_init__(self, **kwargs: Any) -> None:
-        self.patch_size = tuple(self.patch_size)
+        self.patch_size = tuple(self.patch_size)  # type: ignore[assignment]
         super().__post_init__(**kwargs)
 
     @property
@@ -109,15 +114,16 @@ class MeritEcgConfig(PreTrainedConfig):
 @strict
 class MeritConfig(PreTrainedConfig):
     r"""
-    Configuration of [`MeritModel`] (ECG tower, text tower, projections) and of [`MeritForPreTraining`] (decoder, objective).
-    The defaults are `merit-base`; `docs/paper.md` says where each comes from.
+    Configuration of [`MeritModel`] (ECG tower, text tower, projections) and of [`MeritForPreTraining`] (decoder,
+    objective). The defaults are `merit-base`; `docs/paper.md` says where each comes from.
 
     Args:
         ecg_config: a [`MeritEcgConfig`], or a dict of its fields.
-        text_config: the configuration of any Hugging Face text encoder, or a dict with its `model_type` (BERT if absent).
+        text_config: the configuration of any Hugging Face text encoder, or a dict with its `model_type` (BERT if
+            absent).
         projection_dim: size of the shared embedding space.
-        projection_norm: `"none"`, `"layer"` or `"batch"`, inside the projections. With `"batch"` an embedding depends on
-            its batch, and equality over processes is not promised.
+        projection_norm: `"none"`, `"layer"` or `"batch"`, inside the projections. With `"batch"` an embedding depends
+            on its batch, and equality over processes is not promised.
         masking: `"tokens"` hides patch tokens, independently in each row, and only visible ones pass the encoder;
             `"blocks"` zeroes lead × time blocks of the input and encodes every token.
         mask_ratio: share of tokens or blocks that is hidden.
@@ -125,8 +131,10 @@ class MeritConfig(PreTrainedConfig):
         reconstruction_target: `"patch_normalized"` (each lead of a patch with mean 0 and variance 1) or `"signal"`.
         decoder_hidden_size, decoder_num_hidden_layers, decoder_num_attention_heads, decoder_intermediate_size: size of
             the decoder, which sees one row of patches at a time.
-        reconstruction_weight, contrastive_weight, regularizer_weight: λ_rec, λ_con and β. A branch of weight 0 is not run.
-        alignment_view: `"full"` (the contrastive branch encodes the whole ECG) or `"visible"` (it reuses the masked pass).
+        reconstruction_weight, contrastive_weight, regularizer_weight: λ_rec, λ_con and β. A branch of weight 0 is not
+            run.
+        alignment_view: `"full"` (the contrastive branch encodes the whole ECG) or `"visible"` (it reuses the masked
+            pass).
         alignment_token_drop: share of patch tokens left out of the `"full"` contrastive pass while training.
         positives: `"pair"`, or `"same_report"`, which takes other records with the same report out of the negatives.
         text_pooling: `"cls"` (first token), `"mean"` or `"last"` (last real token).
@@ -137,13 +145,17 @@ class MeritConfig(PreTrainedConfig):
     """
 
     model_type = "merit"
-    sub_configs_defaults = {
+    sub_configs_defaults: ClassVar[dict[str, Any]] = {
         "ecg_config": MeritEcgConfig,
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="bert"),
     }
 
-    ecg_config: dict | PreTrainedConfig | None = None
-    text_config: dict | PreTrainedConfig | None = None
+    if TYPE_CHECKING:  # what they are once __post_init__ has run
+        ecg_config: MeritEcgConfig
+        text_config: PreTrainedConfig
+    else:
+        ecg_config: dict | PreTrainedConfig | None = None
+        text_config: dict | PreTrainedConfig | None = None
     projection_dim: int = 256
     projection_norm: str = "none"
     masking: str = "tokens"

@@ -10,7 +10,8 @@ from torch import Tensor
 
 
 def patchify(values: Tensor, patch_size: tuple[int, int]) -> Tensor:
-    """(batch, leads, samples) → (batch, patches, patch leads, patch samples); patches run along time, row after row."""
+    """(batch, leads, samples) → (batch, patches, patch leads, patch samples); patches run along time, row after
+    row."""
     batch, leads, samples = values.shape
     patch_leads, patch_samples = patch_size
     rows, columns = leads // patch_leads, samples // patch_samples
@@ -58,8 +59,8 @@ def visible_tokens(noise: Tensor, valid: Tensor, rows: int, ratio: float) -> tup
         ratio: share of a row's valid tokens to hide.
 
     Returns:
-        `indices` (batch, visible): tokens to encode, in order; `indices_valid` bool (batch, visible): False where a row
-        with few valid tokens has fewer to show; `hidden` bool (batch, patches): valid and not shown.
+        `indices` (batch, visible): tokens to encode, in order; `indices_valid` bool (batch, visible): False where a
+        row with few valid tokens has fewer to show; `hidden` bool (batch, patches): valid and not shown.
     """
     batch, patches = noise.shape
     columns = patches // rows

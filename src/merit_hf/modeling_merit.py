@@ -1,12 +1,11 @@
 """The MERIT models: ECG encoder, two-tower model, pretraining model, ECG classifier.
 
 Notable: in every class the towers are `ecg_model` and `text_model` at top level, so that any class opens any other's
-checkpoint. What a masked pass hides is in `masking_merit`, the losses are in `objective_merit`.
+checkpoint. Layers are in `layers_merit`, what a masked pass hides in `masking_merit`, the losses in `objective_merit`.
 """
 
 import inspect
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +13,24 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 from transformers import initialization as init
-from transformers.activations import ACT2FN
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.masking_utils import create_bidirectional_mask
-from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
+from transformers.modeling_utils import PreTrainedModel
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_merit import MeritConfig, MeritEcgConfig
+from .layers_merit import (
+    MeritAttention,
+    MeritConvPatchEmbedding,
+    MeritEcgEmbeddings,
+    MeritLayer,
+    mean_over,
+    sincos_positions,
+)
 from .masking_merit import hidden_blocks, patchify, unpatchify, visible_tokens
 from .objective_merit import (
     Gather,
@@ -66,7 +71,8 @@ class MeritForPreTrainingOutput(ModelOutput):
     """
     loss: scalar, the weighted sum; all losses are means over the global batch if a `gather` was given.
     reconstruction_loss, contrastive_loss: scalars; None where the branch has weight 0 and was not run.
-    semantic_information: ln N − L_con, nats. structure_information: −½ ln L_rec, nats a hidden sample. Without gradient.
+    semantic_information: ln N − L_con, nats. structure_information: −½ ln L_rec, nats a hidden sample. Without
+        gradient.
     reconstruction: (batch, leads, samples), the decoder's prediction in the units of the target.
     ecg_embeds, text_embeds: (batch, projection_dim), L2-normalised, of this process.
     mask: int64 (batch, mask units), 1 where hidden; units as in `MeritConfig.num_mask_units`.
@@ -86,185 +92,13 @@ class MeritForPreTrainingOutput(ModelOutput):
     attentions: tuple[Tensor, ...] | None = None
 
 
-def sincos_positions(number: int, size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Fixed 1-D sine–cosine positions (number, size): half sines, half cosines, wavelengths from 2π to 10,000·2π."""
-    frequencies = 10_000 ** -(torch.arange(size // 2, device=device, dtype=torch.float32) / (size // 2))
-    angles = torch.arange(number, device=device, dtype=torch.float32)[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=-1).to(dtype)
-
-
-class MeritLinearPatchEmbedding(nn.Module):
-    """LayerNorm, linear map and LayerNorm of each patch alone."""
-
-    def __init__(self, config: MeritEcgConfig):
-        super().__init__()
-        self.patch_size = config.patch_size
-        size = config.patch_size[0] * config.patch_size[1]
-        self.norm_in = nn.LayerNorm(size, eps=config.layer_norm_eps)
-        self.projection = nn.Linear(size, config.hidden_size)
-        self.norm_out = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-
-    def forward(self, input_values: Tensor) -> Tensor:
-        patches = patchify(input_values, self.patch_size).flatten(2)  # (batch, patches, patch leads × patch samples)
-        return self.norm_out(self.projection(self.norm_in(patches)))
-
-
-class MeritConvPatchEmbedding(nn.Module):
-    """Three convolutions along time whose strides multiply to the patch; the same weights for every row of leads."""
-
-    def __init__(self, config: MeritEcgConfig):
-        super().__init__()
-        self.num_rows = config.num_rows
-        leads, samples = config.patch_size
-        first = next(s for s in range(math.isqrt(samples), 0, -1) if samples % s == 0)
-        strides = (samples // first, first)
-        channels = (max(config.hidden_size // 3, 1), max(config.hidden_size // 2, 1), config.hidden_size)
-        self.conv1 = nn.Conv1d(leads, channels[0], 7, padding=3)
-        self.conv2 = self._downsampling(channels[0], channels[1], strides[0])
-        self.norm = nn.GroupNorm(math.gcd(8, channels[1]), channels[1], eps=config.layer_norm_eps)
-        self.conv3 = self._downsampling(channels[1], channels[2], strides[1])
-        self.activation = ACT2FN[config.hidden_act]
-
-    @staticmethod
-    def _downsampling(channels_in: int, channels_out: int, stride: int) -> nn.Conv1d:
-        # Twice as wide as the stride, parity matched so that windows are centred on their patch and none is lost.
-        kernel = 2 * stride - stride % 2
-        return nn.Conv1d(channels_in, channels_out, kernel, stride=stride, padding=(kernel - stride) // 2)
-
-    def forward(self, input_values: Tensor) -> Tensor:
-        batch, leads, samples = input_values.shape
-        hidden = input_values.reshape(batch * self.num_rows, leads // self.num_rows, samples)
-        hidden = self.activation(self.conv1(hidden))
-        hidden = self.activation(self.norm(self.conv2(hidden)))
-        hidden = self.activation(self.conv3(hidden))  # (batch × rows, hidden, patches a row)
-        return hidden.transpose(1, 2).reshape(batch, -1, hidden.shape[1])
-
-
-class MeritEcgEmbeddings(nn.Module):
-    """Patch embedding + time position + lead embedding, and a separator at both ends of each row if wanted."""
-
-    def __init__(self, config: MeritEcgConfig):
-        super().__init__()
-        self.config = config
-        embedding = MeritConvPatchEmbedding if config.patch_embedding == "conv" else MeritLinearPatchEmbedding
-        self.patch_embedding = embedding(config)
-        self.lead_embedding = nn.Parameter(torch.zeros(config.num_rows, config.hidden_size))
-        self.separator = nn.Parameter(torch.zeros(config.hidden_size)) if config.use_lead_separators else None
-        self.dropout = nn.Dropout(config.hidden_dropout)
-
-    def forward(self, input_values: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(batch, leads, samples) → patches (batch, patches, hidden), separators (rows, 2, hidden) or None."""
-        leads, samples = input_values.shape[1:]
-        if leads != self.config.num_leads or samples % self.config.patch_size[1] or samples == 0:
-            raise ValueError(
-                f"input_values of {leads} leads × {samples} samples do not fit this model: expected "
-                f"{self.config.num_leads} leads and a multiple of {self.config.patch_size[1]} samples. "
-                "MeritFeatureExtractor makes such inputs."
-            )
-        patches = self.patch_embedding(input_values)
-        batch, number, hidden = patches.shape
-        columns = number // self.config.num_rows
-        # One more position at each end for the separators.
-        positions = sincos_positions(columns + 2, hidden, patches.device, patches.dtype)
-        rows = patches.reshape(batch, -1, columns, hidden) + positions[1:-1] + self.lead_embedding[:, None]
-        separators = None
-        if self.separator is not None:
-            separators = self.dropout(self.separator + positions[[0, -1]] + self.lead_embedding[:, None])
-        return self.dropout(rows.reshape(batch, number, hidden)), separators
-
-
-def eager_attention_forward(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float,
-    dropout: float = 0.0,
-    **kwargs: Any,
-) -> tuple[Tensor, Tensor]:
-    """Plain softmax attention over (batch, heads, tokens, head size); the only back-end that returns weights."""
-    scores = query @ key.transpose(2, 3) * scaling
-    if attention_mask is not None:
-        scores = scores + attention_mask
-    weights = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
-    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
-    return (weights @ value).transpose(1, 2).contiguous(), weights
-
-
-class MeritAttention(nn.Module):
-    def __init__(self, config: MeritEcgConfig, hidden_size: int, num_heads: int):
-        super().__init__()
-        self.config = config
-        self.head_dim = hidden_size // num_heads
-        self.scaling = self.head_dim**-0.5
-        self.is_causal = False
-        self.q_proj = nn.Linear(hidden_size, hidden_size)
-        self.k_proj = nn.Linear(hidden_size, hidden_size)
-        self.v_proj = nn.Linear(hidden_size, hidden_size)
-        self.o_proj = nn.Linear(hidden_size, hidden_size)
-
-    def forward(
-        self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
-    ) -> tuple[Tensor, Tensor | None]:
-        shape = (*hidden_states.shape[:-1], -1, self.head_dim)
-        query = self.q_proj(hidden_states).view(shape).transpose(1, 2)
-        key = self.k_proj(hidden_states).view(shape).transpose(1, 2)
-        value = self.v_proj(hidden_states).view(shape).transpose(1, 2)
-        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention_forward
-        )
-        dropout = self.config.attention_dropout if self.training else 0.0
-        output, weights = attend(
-            self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs
-        )
-        return self.o_proj(output.reshape(hidden_states.shape).contiguous()), weights
-
-
-class MeritMLP(nn.Module):
-    def __init__(self, config: MeritEcgConfig, hidden_size: int, intermediate_size: int):
-        super().__init__()
-        self.fc1 = nn.Linear(hidden_size, intermediate_size)
-        self.activation = ACT2FN[config.hidden_act]
-        self.fc2 = nn.Linear(intermediate_size, hidden_size)
-
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        return self.fc2(self.activation(self.fc1(hidden_states)))
-
-
-class MeritLayer(GradientCheckpointingLayer):
-    """Pre-norm transformer layer, of the encoder or (with sizes given) of the decoder."""
-
-    def __init__(
-        self,
-        config: MeritEcgConfig,
-        hidden_size: int | None = None,
-        num_heads: int | None = None,
-        intermediate_size: int | None = None,
-    ):
-        super().__init__()
-        hidden_size = hidden_size or config.hidden_size
-        self.norm_before = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
-        self.attention = MeritAttention(config, hidden_size, num_heads or config.num_attention_heads)
-        self.norm_after = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
-        self.mlp = MeritMLP(config, hidden_size, intermediate_size or config.intermediate_size)
-        self.dropout = nn.Dropout(config.hidden_dropout)
-
-    def forward(
-        self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
-    ) -> Tensor:
-        attended, _ = self.attention(self.norm_before(hidden_states), attention_mask, **kwargs)
-        hidden_states = hidden_states + self.dropout(attended)
-        return hidden_states + self.dropout(self.mlp(self.norm_after(hidden_states)))
-
-
 class MeritPreTrainedModel(PreTrainedModel):
     """Initialisation, and loading that remembers what a checkpoint did not hold."""
 
     config: MeritConfig
     base_model_prefix = "merit"
     main_input_name = "input_values"
-    input_modalities = ("time", "text")
+    input_modalities: Any = ("time", "text")
     supports_gradient_checkpointing = True
     _no_split_modules = ["MeritEcgEmbeddings", "MeritLayer"]
     _supports_sdpa = True
@@ -279,7 +113,8 @@ class MeritPreTrainedModel(PreTrainedModel):
     @classmethod
     def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
         """As in transformers; besides, `missing_weights` of the model names what the checkpoint did not hold."""
-        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        loaded: Any = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        model, info = loaded
         mismatched = {entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"]}
         model.missing_weights = tuple(sorted(set(info["missing_keys"]) | mismatched))
         return (model, info) if output_loading_info else model
@@ -304,11 +139,12 @@ class MeritPreTrainedModel(PreTrainedModel):
         elif isinstance(module, MeritConvPatchEmbedding):
             for conv in (module.conv1, module.conv2, module.conv3):
                 init.kaiming_uniform_(conv.weight, a=math.sqrt(5))
-                init.zeros_(conv.bias)
+                if conv.bias is not None:
+                    init.zeros_(conv.bias)
 
 
 class MeritEcgPreTrainedModel(MeritPreTrainedModel):
-    config: MeritEcgConfig
+    config: MeritEcgConfig  # type: ignore[assignment]
     base_model_prefix = "ecg_model"
     input_modalities = ("time",)
     # What a pretraining checkpoint holds beside the ECG tower.
@@ -384,7 +220,8 @@ class MeritEcgModel(MeritEcgPreTrainedModel):
 
         Returns:
             `last_hidden_state` (batch, tokens, hidden) after the final LayerNorm: each row's patch tokens, between its
-            two separators if there are any. `pooler_output` (batch, hidden): LayerNorm of the mean of valid patch tokens.
+            two separators if there are any. `pooler_output` (batch, hidden): LayerNorm of the mean of valid patch
+            tokens.
         """
         if input_values.ndim != 3:
             raise ValueError(f"input_values of shape {tuple(input_values.shape)} must be (batch, leads, samples).")
@@ -428,14 +265,6 @@ class MeritEcgModel(MeritEcgPreTrainedModel):
         return grid.flatten(1, 2), valid
 
 
-def mean_over(tokens: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean of (batch, tokens, hidden) over the tokens where `mask` (batch, tokens) is True; 0 where there is none."""
-    if mask is None:
-        return tokens.mean(1)
-    weights = mask.to(tokens.dtype)[..., None]
-    return (tokens * weights).sum(1) / weights.sum(1).clamp(min=1)
-
-
 class MeritProjection(nn.Module):
     """Linear, GELU, linear: from a tower's pooled output to the shared space."""
 
@@ -451,7 +280,7 @@ class MeritProjection(nn.Module):
         return self.linear2(nn.functional.gelu(self.norm(self.linear1(pooled))))
 
 
-def text_tower_class(config: PreTrainedConfig) -> type:
+def text_tower_class(config: PreTrainedConfig) -> Any:
     """The Auto class that makes the plain text encoder of this configuration (of an encoder–decoder, its encoder)."""
     mapping = AutoModelForTextEncoding._model_mapping
     return AutoModelForTextEncoding if type(config) in mapping else AutoModel
@@ -466,6 +295,9 @@ def without_pooler(config: PreTrainedConfig) -> dict[str, bool]:
 
 class MeritModel(MeritPreTrainedModel):
     """Two towers, an ECG encoder and any Hugging Face text encoder, projected to one space."""
+
+    ecg_embeds_mean: Tensor
+    text_embeds_mean: Tensor
 
     _keys_to_ignore_on_load_unexpected = [r"^decoder\.", r"^classifier\.", r"^text_model\.pooler\."]
 
@@ -498,21 +330,22 @@ class MeritModel(MeritPreTrainedModel):
         """Join two towers; projections are new.
 
         Args:
-            ecg, text: for each tower a Hub id or folder, a model (its weights are taken), or a configuration (the tower
-                is new). `ecg` may be any checkpoint of this family.
+            ecg, text: for each tower a Hub id or folder, a model (its weights are taken), or a configuration (the
+                tower is new). `ecg` may be any checkpoint of this family.
             config_overrides: fields of [`MeritConfig`].
         """
-        ecg_model = MeritEcgModel.from_pretrained(ecg) if isinstance(ecg, str) else ecg
+        ecg_model: Any = MeritEcgModel.from_pretrained(ecg) if isinstance(ecg, str) else ecg
         if isinstance(ecg_model, MeritEcgModel):
             require_complete(ecg_model)
-        text_model = text
+        text_model: Any = text
         if isinstance(text, str):
             text_config = AutoConfig.from_pretrained(text)
             text_model = text_tower_class(text_config).from_pretrained(text, **without_pooler(text_config))
         ecg_config, text_config = (
             tower if isinstance(tower, PreTrainedConfig) else tower.config for tower in (ecg_model, text_model)
         )
-        model = cls(MeritConfig(ecg_config=ecg_config, text_config=text_config, **config_overrides))
+        configs: dict[str, Any] = {"ecg_config": ecg_config, "text_config": text_config}
+        model = cls(MeritConfig(**configs, **config_overrides))
         for name, tower in (("ecg_model", ecg_model), ("text_model", text_model)):
             if isinstance(tower, PreTrainedModel):
                 unused = getattr(model, name).load_state_dict(tower.state_dict(), strict=False)
@@ -524,9 +357,9 @@ class MeritModel(MeritPreTrainedModel):
         """Let only the top `config.text_trainable_layers` layers of the text tower train (and what follows them)."""
         wanted = self.config.text_trainable_layers
         self.text_model.requires_grad_(wanted == "all")
-        if wanted == "all" or wanted == 0:
+        if isinstance(wanted, str) or wanted == 0:
             return
-        depth = getattr(self.text_model.config, "num_hidden_layers", None)
+        depth = getattr(self.text_model.config, "num_hidden_layers", 0)
         stacks = [
             (name, module)
             for name, module in self.text_model.named_modules()
@@ -534,7 +367,8 @@ class MeritModel(MeritPreTrainedModel):
         ]
         if not stacks or wanted > depth:
             raise ValueError(
-                f"text_trainable_layers={wanted} does not fit a text tower of {depth} layers: give 0 … {depth} or 'all'."
+                f"text_trainable_layers={wanted} does not fit a text tower of {depth} layers: "
+                f"give 0 … {depth} or 'all'."
             )
         name, layers = stacks[0]
         layers[depth - wanted :].requires_grad_(True)
@@ -591,7 +425,8 @@ class MeritModel(MeritPreTrainedModel):
         return self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
 
     def zero_shot_similarity(self, ecg_embeds: Tensor, text_embeds: Tensor) -> Tensor:
-        """Cosines (ecgs, texts) of embeddings centred by the training corpus' means, where pretraining has filled them.
+        """Cosines (ecgs, texts) of embeddings centred by the training corpus' means, where pretraining has filled
+        them.
 
         Args:
             ecg_embeds, text_embeds: (…, projection_dim), normalised or not.
@@ -620,7 +455,8 @@ class MeritModel(MeritPreTrainedModel):
         """
         if input_ids is None or input_values is None:
             raise ValueError(
-                "MeritModel needs input_ids and input_values. For one side alone call get_text_features or get_ecg_features."
+                "MeritModel needs input_ids and input_values. "
+                "For one side alone call get_text_features or get_ecg_features."
             )
         ecg_output = self.get_ecg_features(input_values, padding_mask, return_dict=True, **kwargs)
         text_output = self.get_text_features(input_ids, attention_mask, return_dict=True, **kwargs)
@@ -668,7 +504,8 @@ class MeritDecoder(nn.Module):
         ecg, size = config.ecg_config, config.decoder_hidden_size
         self.config = ecg
         self.embedding = nn.Linear(ecg.hidden_size, size)
-        # Stands for hidden tokens; with blocks the encoder sees every token, and an unused parameter would be in the way.
+        # Stands for hidden tokens; with blocks the encoder sees every token, and an unused parameter would be in the
+        # way.
         self.mask_token = nn.Parameter(torch.zeros(size)) if config.masking == "tokens" else None
         self.separator = nn.Parameter(torch.zeros(size)) if ecg.use_lead_separators else None
         self.layers = nn.ModuleList(
@@ -679,25 +516,25 @@ class MeritDecoder(nn.Module):
         self.prediction = nn.Linear(size, ecg.patch_size[0] * ecg.patch_size[1])
 
     def forward(
-        self, tokens: Tensor, num_patches: int, valid: Tensor, indices: Tensor | None, indices_valid: Tensor | None
+        self, tokens: Tensor, valid: Tensor, visible: tuple[Tensor | None, Tensor | None] = (None, None)
     ) -> Tensor:
         """Predict every patch.
 
         Args:
             tokens: (batch, tokens, hidden), separators included.
-            num_patches: patches of the unmasked record.
             valid: bool (batch, patches), patches that exist.
-            indices, indices_valid: (batch, visible), which patches the tokens are; None if all.
+            visible: indices and their mask, (batch, visible) both: which patches the tokens are; None if all.
 
         Returns:
             (batch, patches, patch leads, patch samples)
         """
-        rows, ends = self.config.num_rows, int(self.separator is not None)
+        rows, ends, num_patches = self.config.num_rows, int(self.separator is not None), valid.shape[1]
+        indices, indices_valid = visible
         tokens = self.embedding(tokens)
         batch, _, size = tokens.shape
         grid = tokens.reshape(batch, rows, -1, size)
         patches = grid[:, :, ends : grid.shape[2] - ends].reshape(batch, -1, size)
-        if indices is not None:
+        if indices is not None and indices_valid is not None:
             if self.mask_token is None:
                 raise ValueError("This model was made with masking='blocks': masking cannot change after that.")
             places = indices[..., None].expand(-1, -1, size)
@@ -707,7 +544,7 @@ class MeritDecoder(nn.Module):
         columns = num_patches // rows
         states = patches.reshape(batch * rows, columns, size)
         valid = valid.reshape(batch * rows, columns)
-        if ends:
+        if self.separator is not None:
             # The encoder's separators carry what a row's ends have seen; the decoder adds its own mark.
             left, right = (grid[:, :, i].reshape(-1, 1, size) + self.separator for i in (0, -1))
             states = torch.cat([left, states, right], dim=1)
@@ -715,7 +552,8 @@ class MeritDecoder(nn.Module):
         else:
             # An absent row still needs one token to attend to; its prediction is not looked at.
             valid = valid | ~valid.any(-1, keepdim=True)
-        states = states + sincos_positions(columns + 2, size, states.device, states.dtype)[1 - ends : columns + 1 + ends]
+        positions = sincos_positions(columns + 2, size, states.device, states.dtype)
+        states = states + positions[1 - ends : columns + 1 + ends]
         mask = create_bidirectional_mask(config=self.config, inputs_embeds=states, attention_mask=valid.long())
         for layer in self.layers:
             states = layer(states, mask)
@@ -753,7 +591,8 @@ class MeritForPreTraining(MeritModel):
             target_values: (batch, leads, samples), the clean signal; `input_values` by default.
             noise: (batch, `config.num_mask_units`) in [0, 1); what has the lowest stays visible. Random by default.
             alignment_noise: (batch, `config.ecg_config.num_patches`) in [0, 1), for `alignment_token_drop`.
-            gather: concatenates a tensor over processes with gradient ([`gather_with_gradient`]); None for one process.
+            gather: concatenates a tensor over processes with gradient ([`gather_with_gradient`]); None for one
+                process.
         """
         config = self.config
         if padding_mask is None:
@@ -769,12 +608,13 @@ class MeritForPreTraining(MeritModel):
 
         loss = input_values.new_zeros(())
         reconstruction_loss = information_structure = reconstruction = mask = None
-        encoded = None
+        encoded: Any = None
         if config.reconstruction_weight > 0 or align_visible:
-            encoded, reconstruction, mask, hidden_samples = self._masked_pass(
-                input_values, padding_mask, noise, **kwargs
-            )
+            encoded, mask, hidden_samples, visible = self._masked_pass(input_values, padding_mask, noise, **kwargs)
             if config.reconstruction_weight > 0:
+                valid = self.ecg_model.patch_mask(padding_mask)
+                decoded = self.decoder(encoded.last_hidden_state, valid, visible)
+                reconstruction = unpatchify(decoded, input_values.shape[1])
                 target = self._target(target_values, padding_mask)
                 reconstruction_loss = masked_reconstruction_loss(reconstruction, target, hidden_samples, gather)
                 information_structure = structure_information(reconstruction_loss)
@@ -817,9 +657,9 @@ class MeritForPreTraining(MeritModel):
 
     def _masked_pass(
         self, input_values: Tensor, padding_mask: Tensor, noise: Tensor | None, **kwargs: Any
-    ) -> tuple[BaseModelOutputWithPooling, Tensor, Tensor, Tensor]:
-        """Hide, encode, decode: the encoder's output, prediction (batch, leads, samples), mask (batch, units), hidden real
-        samples, bool (batch, leads, samples)."""
+    ) -> tuple[BaseModelOutputWithPooling, Tensor, Tensor, tuple[Tensor | None, Tensor | None]]:
+        """Hide and encode: the encoder's output, mask (batch, units), hidden real samples, bool (batch, leads,
+        samples), and for `masking="tokens"` which tokens were encoded, as the decoder takes it."""
         config, size = self.config, self.config.ecg_config.patch_size
         batch, leads, samples = input_values.shape
         valid = self.ecg_model.patch_mask(padding_mask)
@@ -830,9 +670,7 @@ class MeritForPreTraining(MeritModel):
         if blocks:
             mask, hidden_samples = hidden_blocks(noise, padding_mask, config.block_samples, config.mask_ratio)
         else:
-            indices, indices_valid, mask = visible_tokens(
-                noise, valid, config.ecg_config.num_rows, config.mask_ratio
-            )
+            indices, indices_valid, mask = visible_tokens(noise, valid, config.ecg_config.num_rows, config.mask_ratio)
             hidden_samples = unpatchify(mask[..., None, None].expand(-1, -1, *size), leads)
         hidden_samples = hidden_samples & padding_mask
         # Zeroed before the patch embedding: a convolution would look across the border of a hidden patch.
@@ -843,8 +681,7 @@ class MeritForPreTraining(MeritModel):
             visible_mask=indices_valid,
             **kwargs,
         )
-        decoded = self.decoder(encoded.last_hidden_state, valid.shape[1], valid, indices, indices_valid)
-        return encoded, unpatchify(decoded, leads), mask.long(), hidden_samples
+        return encoded, mask.long(), hidden_samples, (indices, indices_valid)
 
     def _alignment_pass(
         self, input_values: Tensor, padding_mask: Tensor, noise: Tensor | None, **kwargs: Any
@@ -865,7 +702,7 @@ class MeritForPreTraining(MeritModel):
         if noise is None:
             return torch.rand(shape, device=like.device)
         if tuple(noise.shape) != shape:
-            raise ValueError(f"{name} of shape {tuple(noise.shape)} must be {shape}: (batch, units that masking hides).")
+            raise ValueError(f"{name} of shape {tuple(noise.shape)} must be {shape}: (batch, mask units).")
         return noise
 
 
@@ -873,8 +710,9 @@ class MeritClassificationHead(nn.Sequential):
     """Linear, or the two-layer head of `classifier_head="mlp"`."""
 
     def __init__(self, config: MeritEcgConfig):
+        num_labels: Any = config.num_labels  # typed as optional, never None once the configuration exists
         if config.classifier_head == "linear":
-            super().__init__(nn.Linear(config.hidden_size, config.num_labels))
+            super().__init__(nn.Linear(config.hidden_size, num_labels))
             return
         super().__init__(
             nn.BatchNorm1d(config.hidden_size),
@@ -883,7 +721,7 @@ class MeritClassificationHead(nn.Sequential):
             nn.ReLU(),
             nn.BatchNorm1d(256),
             nn.Dropout(0.5),
-            nn.Linear(256, config.num_labels),
+            nn.Linear(256, num_labels),
         )
 
 

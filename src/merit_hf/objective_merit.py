@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +20,14 @@ class _GatherWithGradient(torch.autograd.Function):
     processes of what each of them computed for it; the averaging of DDP then gives the one-process gradient."""
 
     @staticmethod
-    def forward(ctx, tensor: Tensor) -> Tensor:
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
         ctx.rows = tensor.shape[0]
         parts = [torch.empty_like(tensor) for _ in range(torch.distributed.get_world_size())]
         torch.distributed.all_gather(parts, tensor.contiguous())
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         gradient = gradient.contiguous().clone()
         torch.distributed.all_reduce(gradient)
         start = torch.distributed.get_rank() * ctx.rows
@@ -94,8 +95,9 @@ def gaussian_reconstruction_bound(
     """
     if not torch.all(torch.as_tensor(variance) > 0):
         raise ValueError(f"variance={variance} must be positive.")
-    log = torch.log if isinstance(variance, Tensor) else math.log
-    return entropy - 0.5 * log(2 * math.pi * variance) - mse / (2 * variance)
+    scale = 2 * math.pi * variance
+    log = scale.log() if isinstance(scale, Tensor) else math.log(scale)
+    return entropy - 0.5 * log - mse / (2 * variance)
 
 
 def patch_normalize(patches: Tensor, real: Tensor, eps: float = 1e-6) -> Tensor:
@@ -157,8 +159,8 @@ def contrastive_objective(
         gather: concatenates over processes with gradient; None for one process.
 
     Returns:
-        `(contrastive_loss, semantic_information, regularizer)`, scalars. `semantic_information` is ln N − L_con from the
-        plain logits, without gradient; all are 0 if no record has a report.
+        `(contrastive_loss, semantic_information, regularizer)`, scalars. `semantic_information` is ln N − L_con from
+        the plain logits, without gradient; all are 0 if no record has a report.
     """
     if gather is not None:
         ecg_embeds, text_embeds, has_report = gather(ecg_embeds), gather(text_embeds), gather(has_report)
@@ -180,5 +182,5 @@ def contrastive_objective(
 
 
 def normalize_embeds(embeds: Tensor) -> Tensor:
-    """Unit L2 norm along the last dimension."""
-    return nn.functional.normalize(embeds.float() if embeds.dtype in (torch.float16, torch.bfloat16) else embeds, dim=-1)
+    """Unit L2 norm along the last dimension, in float32 at least."""
+    return nn.functional.normalize(embeds.to(torch.promote_types(embeds.dtype, torch.float32)), dim=-1)

@@ -1,6 +1,7 @@
 """Finds transformers' own common tests, which judge our classes too; they are unpacked by whoever runs them.
 
-`MERIT_HF_TESTS` names the folder, `.hf_tests` in the repository's root is the default. Nothing of it is part of the project.
+`MERIT_HF_TESTS` names the folder, `.hf_tests` in the repository's root is the default. Nothing of it is part of the
+project.
 """
 
 import importlib

@@ -6,6 +6,7 @@ import torch
 from common_suite import import_common_tests
 from transformers import BertConfig
 
+import merit_hf  # noqa: F401  registers the Auto classes
 from merit_hf.configuration_merit import MeritConfig, MeritEcgConfig
 from merit_hf.modeling_merit import (
     MeritEcgModel,
