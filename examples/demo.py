@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ def draw_picture(model: Path, corpus: Path, results: Path, seeds: int, picture: 
         json.loads(results.read_text(encoding="utf-8")),
         names,
     )
-    figure.savefig(picture, pil_kwargs={"optimize": True})
+    figure.savefig(picture, dpi=120, pil_kwargs={"optimize": True})
     plot_training_curves(model).savefig(picture.with_name("training.png"))
 
 
@@ -152,12 +153,12 @@ def compose(
     from merit_hf.plotting import GREY, INK, MM_PER_INCH, draw_paper, plan_paper, plot_aurocs, plot_scores
 
     paper = plan_paper(record)
-    below = 8.0 + 5.5 * len(scores) + 22.0  # mm: headings, a line a label, axis
+    below = 24.0 + 5.5 * len(scores) + 12.0  # mm: headings, a line a label, axis
     height = paper.height + below
     figure = Figure(figsize=(paper.width / MM_PER_INCH, height / MM_PER_INCH), dpi=150, facecolor="white")
     axes = figure.add_axes((0, below / height, 1, paper.height / height))
     draw_paper(axes, record, paper, title=f"Synthetic ECG {record.record_id} of a patient not seen in training")
-    bottom, share = 12.0 / height, (below - 26.0) / height
+    bottom, share = 12.0 / height, (below - 36.0) / height
     left = figure.add_axes((0.21, bottom, 0.26, share))
     right = figure.add_axes((0.72, bottom, 0.26, share))
     plot_scores(left, scores, reference=untrained, truth=truth, score_name="zero-shot score")
@@ -165,11 +166,11 @@ def compose(
     top = (below - 6.0) / height
     macro, baseline = (entry["metrics"]["macro_auroc"]["value"] for entry in (results, results["untrained"]))
     for x, heading, detail in (
-        (0.015, "This ECG", f"report, not shown to the model: “{record.report}”"),
+        (0.015, "This ECG", textwrap.fill(f"report, not shown to the model: “{record.report}”", 85, max_lines=3)),
         (0.53, f"All {results['n']} test ECGs", f"macro AUROC {macro:.2f}, untrained {baseline:.2f}"),
     ):
         figure.text(x, top, heading, fontsize=10, weight="bold", color=INK, va="center")
-        figure.text(x, top - 6.0 / height, detail, fontsize=8, color=GREY, va="center")
+        figure.text(x, top - 4.0 / height, detail, fontsize=8, color=GREY, va="top", linespacing=1.3)
     return figure
 
 

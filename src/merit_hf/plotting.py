@@ -34,7 +34,7 @@ TRAINED, UNTRAINED, TRUTH = "#1f6f8b", "#c3cad1", "#c8452f"
 # Room on the paper, in mm. Multiples of 5, so that every row starts on a bold line.
 LEFT_MARGIN, RIGHT_MARGIN, HEADER, FOOTER = 15.0, 5.0, 10.0, 10.0
 MINIMUM_ROW, MAXIMUM_ROW = 20.0, 60.0
-LABEL_HEIGHT, LABEL_WIDTH = 7.5, 9.0
+LABEL_HEIGHT, LABEL_WIDTH = 7.5, 11.0
 
 LAYOUTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "3x4": (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6")),
@@ -381,17 +381,17 @@ def _draw_pairs(
 ) -> None:
     """One bar a label and, if given, a thinner one of the other model below it; the first label on top."""
     places = -np.arange(len(labels), dtype=float)
+    lift = 0.0 if others is None else 0.14
     if others is None:
         axes.barh(places, values, height=0.62, color=TRAINED)
     else:
-        axes.barh(places + 0.14, values, height=0.46, color=TRAINED, label=names[0])
+        axes.barh(places + lift, values, height=0.46, color=TRAINED, label=names[0])
         axes.barh(places - 0.26, others, height=0.26, color=UNTRAINED, label=names[1])
     right = max([*values, *(others or []), 0.0])
     for place, value in zip(places, values, strict=True):
-        axes.text(
-            value + 0.012 * right, place + (0.14 if others is not None else 0), f"{value:.2f}",
-            va="center", fontsize=7, color=GREY,
-        )  # fmt: skip
+        # On white, because a reference line may pass behind the number.
+        number = axes.text(value + 0.012 * right, place + lift, f"{value:.2f}", va="center", fontsize=7, color=GREY)
+        number.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.4})
     axes.set_ylim(-len(labels) + 0.4, 0.6)
     if right > 0:
         axes.set_xlim(min(0.0, *values, *(others or [0.0])), right * 1.12)
