@@ -21,6 +21,7 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python benchmarks/loader.py
 
 # The stamp is written last: an interrupted installation is done again.
 $(STAMP): setup.py constraints.txt

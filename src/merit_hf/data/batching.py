@@ -1,4 +1,4 @@
-"""Which records are trained on together: shuffled by (seed, epoch), and records with reports of like length in one batch.
+"""Which records are trained on together: shuffled by (seed, epoch), with reports of like length in one batch.
 
 Rows are fetched in pretraining_dataset.py and made into tensors in collator.py; nothing here sees a signal or a text.
 """
@@ -32,9 +32,9 @@ class ReportLengthBatchSampler(Sampler[list[RecordKey]]):
     normal ecg."), which a contrastive loss would then have to tell apart. On PTB-XL's reports the default leaves 40 %
     fewer tokens than no buckets at all, with 1.1 times as many pairs of equal reports (exact ordering: 8 times).
 
-    The batches of an epoch are a function of the arguments and the epoch alone, so a run can resume at any of them. They
-    are batches of the whole run: with several processes each takes its part of every batch, and the same records meet
-    whatever the number of processes. Records of an epoch that do not fill a batch are left out, others in each epoch.
+    The batches of an epoch are a function of the arguments and the epoch alone, so a run can resume at any of them.
+    They are batches of the whole run: with several processes each takes its part of every batch, and the same records
+    meet whatever the number of processes. Records that do not fill a batch are left out, others in each epoch.
 
     Args:
         lengths: tokens of each record's report; None makes no buckets.
@@ -68,7 +68,7 @@ class ReportLengthBatchSampler(Sampler[list[RecordKey]]):
                 raise ValueError(f"{name} must be 1 or greater, but is {value}.")
         if self.num_records < batch_size:
             raise ValueError(
-                f"{self.num_records} records do not fill one batch of {batch_size} (of all processes together): choose a "
+                f"{self.num_records} records do not fill one batch of {batch_size} (all processes together): choose a "
                 "smaller batch size."
             )
         # [CLS] and [SEP] are part of a length, so no report has length 0; bucket n ends at n * bucket_width tokens.

@@ -132,6 +132,11 @@ def load_text_tokenizer(id_or_path: str) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(id_or_path)
     except (OSError, ValueError, KeyError) as error:
         raise _not_there("tokenizer", id_or_path, error) from error
+    # Where there are no tokenizer files, transformers makes a tokenizer of special tokens and nothing else.
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise ValueError(
+            f"the tokenizer of {id_or_path!r} has no vocabulary; its files seem to be missing: {_ADVICE}."
+        )
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token_id is None:
             raise ValueError(f"the tokenizer of {id_or_path!r} has no padding token (pad_token): add one to it.")
@@ -163,7 +168,14 @@ def load_text_tower(id_or_path: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
         raise ValueError(
             f"the text encoder {id_or_path!r} lacks {len(missing)} of its weights, such as {missing[0]!r}: {_ADVICE}."
         )
-    return model, load_text_tokenizer(id_or_path)
+    tokenizer = load_text_tokenizer(id_or_path)
+    known = len(model.get_input_embeddings().weight)
+    if len(tokenizer) > known:
+        raise ValueError(
+            f"the tokenizer of {id_or_path!r} has {len(tokenizer)} tokens, but the text encoder has {known}: they do "
+            "not belong together."
+        )
+    return model, tokenizer
 
 
 _ADVICE = "give text_model a folder with config.json, weights and tokenizer, or a model of the Hugging Face Hub"
