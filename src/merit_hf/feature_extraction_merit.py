@@ -64,13 +64,23 @@ def normalize(values: torch.Tensor, padding_mask: torch.Tensor, mode: str = "zsc
     if mode == "none":
         return values
     num_real = padding_mask.sum(dim=-1, keepdim=True, dtype=values.dtype)  # (..., leads, 1)
-    values -= values.sum(dim=-1, keepdim=True) / num_real.clamp(min=1)
+    values -= _sums_over_time(values) / num_real.clamp(min=1)
     values.masked_fill_(masked, 0.0)
-    squares = values.square().sum(dim=-1, keepdim=True)
+    squares = _sums_over_time(values.square())
     if mode == "zscore_record":
         squares, num_real = squares.sum(dim=-2, keepdim=True), num_real.sum(dim=-2, keepdim=True)
     values /= (squares / num_real.clamp(min=1)).sqrt().clamp(min=SMALLEST_DEVIATION)
     return values
+
+
+def _sums_over_time(values: torch.Tensor) -> torch.Tensor:
+    """Sums over the last axis, kept as one of length 1; each rounds alike whatever rows stand beside it.
+
+    The sum of a tensor's only row would be split among threads, where one of several rows is not: so it gets company.
+    """
+    if values.shape[:-1].numel() == 1:
+        return values.expand(2, *values.shape).sum(dim=-1, keepdim=True)[0]
+    return values.sum(dim=-1, keepdim=True)
 
 
 class MeritFeatureExtractor(SequenceFeatureExtractor):
@@ -102,7 +112,7 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
     time first: `pad` takes and gives (samples, leads).
     """
 
-    model_input_names = ["input_values", "padding_mask"]  # noqa: RUF012 (the library's own declaration)
+    model_input_names = ["input_values", "padding_mask"]
 
     def __init__(
         self,
@@ -478,8 +488,9 @@ def _signals(ecg: Any) -> list[np.ndarray]:
         return list(array)
     if array.ndim == 2:
         return [array]
+    got = f"shape {array.shape}" if array.dtype.kind in "fiu" else f"a {type(ecg).__name__}"
     raise ValueError(
-        f"An ECG must have shape (leads, samples), a batch (batch, leads, samples); got {array.shape}. "
+        f"An ECG must have shape (leads, samples), a batch (batch, leads, samples); got {got}. "
         "Write a single lead as signal[None, :]."
     )
 

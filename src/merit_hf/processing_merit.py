@@ -20,7 +20,7 @@ class MeritProcessor(ProcessorMixin):
     """
 
     # Unless the call or the tokenizer's own settings say otherwise: pad to the longest, cut at the tokenizer's limit.
-    text_kwargs = {"padding": True, "truncation": True}  # noqa: RUF012 (the library's own declaration)
+    text_kwargs = {"padding": True, "truncation": True}
 
     def __init__(self, feature_extractor: Any, tokenizer: Any) -> None:
         super().__init__(feature_extractor, tokenizer)
@@ -36,15 +36,15 @@ class MeritProcessor(ProcessorMixin):
         Args:
             ecg: whatever `MeritFeatureExtractor` takes.
             text: a string or a list of strings.
-            kwargs: `sampling_rate`, `lead_names`, `units` and `generator` go to the extractor, `return_tensors` to both,
-                the tokenizer's arguments (`padding`, `truncation`, `max_length` ...) to it, also as `text_kwargs={...}`.
+            kwargs: `sampling_rate`, `lead_names`, `units`, `generator` go to the extractor, `return_tensors` to both,
+                the tokenizer's own (`padding`, `truncation`, `max_length` ...) to it, also as `text_kwargs={...}`.
 
         Returns:
             `input_values` and `padding_mask` of the ECGs, `input_ids` and `attention_mask` of the text.
         """
         if ecg is None and text is None:
             raise ValueError("MeritProcessor needs ecg=, text= or both.")
-        # These do not go through the library's merge, which copies what it is given: a generator must stay the caller's.
+        # These bypass the library's merge, which copies what it is given: a generator must stay the caller's.
         for_ecg = {name: kwargs.pop(name) for name in _EXTRACTOR_ARGUMENTS if name in kwargs}
         merged = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
         known = {argument for part in merged.values() if isinstance(part, dict) for argument in part} | set(merged)

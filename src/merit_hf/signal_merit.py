@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 import scipy  # scipy.signal itself loads on first use: it would add a tenth to the time of `import merit_hf`
 
-LARGEST_FACTOR = 1000  # of a change of rate; an odd rate such as 62.4725 Hz is met within 5e-7
+LARGEST_FACTOR = 1000  # of a change of rate; an odd rate such as 62.4725 Hz is met within 2e-6
 
 
 def has_signal(signal: np.ndarray) -> bool:
