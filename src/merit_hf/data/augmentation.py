@@ -118,8 +118,8 @@ class EcgAugmentation:
         if self.lead_scale:
             target *= np.exp(self.lead_scale * scales).astype(np.float32)[:, None]
         if self.noise:
-            values[:] = _standard_normal(generator, target.size).reshape(target.shape)
-            values *= np.float32(self.noise * noise)
+            white = _standard_normal(generator, target.size).reshape(target.shape)
+            np.multiply(white, np.float32(self.noise * noise), out=values)
             values += target
         else:
             values[:] = target
