@@ -11,6 +11,7 @@ To add a corpus, derive from `CorpusBuilder` and say four things: `tasks()` (lab
 from __future__ import annotations
 
 import csv
+import hashlib
 import logging
 import os
 import re
@@ -103,6 +104,7 @@ class CorpusSummary:
     records: dict[str, int]
     patients: dict[str, int]
     reports: dict[str, int]
+    fingerprint: str  # of the shards: equal for equal corpora only
     labels: dict[str, dict[str, dict[str, int]]]  # task -> label -> split -> records
     skipped: list[tuple[str, ...]] = field(default_factory=list)  # split, ecg_id, reason, detail
 
@@ -195,7 +197,18 @@ def _summarise(
     if corpus.patients_disjoint:
         check_patients_disjoint(patients)
     number_of_patients = {split: len(names) for split, names in patients.items()}
-    return CorpusSummary(output, records, number_of_patients, reports, labels, skipped)
+    fingerprint = _fingerprint([path for paths in shards.values() for path in paths])
+    return CorpusSummary(output, records, number_of_patients, reports, fingerprint, labels, skipped)
+
+
+def _fingerprint(paths: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode())
+        with open(path, "rb") as file:
+            while block := file.read(2**24):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _first_skipped(skipped: list[tuple[str, ...]]) -> str:

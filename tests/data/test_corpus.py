@@ -1,0 +1,340 @@
+"""The common part of every corpus: rows, shards, card, what is left out, and conversions that fail or are killed."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from merit_hf.data.card import CardFacts
+from merit_hf.data.corpus import (
+    MISSING,
+    CorpusBuilder,
+    SkipRecord,
+    corpus_features,
+    load_corpus,
+    quantise,
+    record_from_row,
+    row_from_record,
+    write_corpus,
+)
+from merit_hf.io import EcgRecord
+
+LABELS = ["AFIB", "NORM", "_AVB"]
+
+
+def record(number: int) -> EcgRecord:
+    """A record of its own length, rate and leads, with gaps, made of whole counts of 5 uV."""
+    generator = np.random.default_rng(number)
+    lead_names = (("I",), ("I", "II", "V1"))[number % 2]
+    counts = generator.integers(-3000, 3000, size=(len(lead_names), 40 + number))
+    values = (counts / 200).astype(np.float32)
+    values[:, :3] = np.nan
+    return EcgRecord(
+        signal=values,
+        sampling_rate=(250.0, 500.0)[number % 2],
+        lead_names=lead_names,
+        report=(None, " Sinus rhythm. ", "  ")[number % 3],
+        age=(-1.0, 61.5, 300.0)[number % 3],
+        sex=("F", "male", "unknown")[number % 3],
+        metadata={"adc_gain": [200.0] * len(lead_names)},
+    )
+
+
+@dataclass
+class Toy(CorpusBuilder):
+    """Records made in memory; `fault` makes one thing wrong."""
+
+    num_train: int = 10
+    fault: str = ""
+    seconds_a_row: float = 0.0
+
+    def tasks(self) -> dict[str, list[str]]:
+        return {"labels": LABELS}
+
+    def work(self) -> dict[str, list[int]]:
+        train = list(range(self.num_train))
+        return {"train": train, "validation": [], "test": [1000, 1001]}
+
+    def row(self, item: int) -> dict[str, Any]:
+        time.sleep(self.seconds_a_row)
+        if item % 10 == 7 or self.fault == "nothing readable":
+            raise SkipRecord(f"ecg{item}", "file missing", f"/data/{item}.dat")
+        ecg = record(item)
+        if item % 10 == 8:
+            ecg.signal[:] = np.where(np.isnan(ecg.signal), np.nan, 0.0)
+        patient = f"p{item % 10}" if self.fault == "leak" else f"p{item // 2}"
+        row = row_from_record(
+            ecg,
+            ecg_id="same" if self.fault == "same name" else f"ecg{item}",
+            patient_id=patient,
+            report_language="en",
+            labels=LABELS[: item % 3],
+        )
+        if self.fault == "label" and item == 5:
+            row["labels"] = ["LBBB"]
+        if self.fault == "column" and item == 5:
+            del row["age"]
+        return row
+
+    def card(self) -> CardFacts:
+        return CardFacts(
+            title="Toy corpus",
+            summary="Numbers without a heart.",
+            source="https://example.org/toy",
+            licence="cc0-1.0",
+            citation="@misc{toy}",
+            languages=("en",),
+            column_notes={"labels": "drawn by nobody"},
+            known_faults=("Nothing here is real.",),
+        )
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpora") / "toy"
+    write_corpus(Toy(), folder)
+    return folder
+
+
+def test_rows_come_back_as_records(corpus: Path) -> None:
+    rows = load_corpus(corpus, split="train")
+    assert [row["ecg_id"] for row in rows] == [f"ecg{number}" for number in range(10) if number not in (7, 8)]
+    for row in rows:
+        number = int(row["ecg_id"][3:])
+        expected, restored = record(number), record_from_row(row)
+        np.testing.assert_array_equal(restored.signal, expected.signal)
+        assert restored.sampling_rate == expected.sampling_rate
+        assert restored.lead_names == expected.lead_names
+        assert restored.units == "mV"
+        assert restored.report == (None, "Sinus rhythm.", None)[number % 3]
+        assert row["report_language"] == (None, "en", None)[number % 3]
+        assert row["age"] == (None, 61.5, None)[number % 3]
+        assert row["sex"] == ("female", "male", None)[number % 3]
+        assert row["signal"][:3] == [MISSING] * 3
+        assert row["num_samples"] == 40 + number
+        names = rows.features["labels"].feature.names
+        assert [names[label] for label in row["labels"]] == LABELS[: number % 3]
+
+
+def test_opens_without_merit_hf(corpus: Path, tmp_path: Path) -> None:
+    found = open_without_merit_hf(corpus, tmp_path)
+    assert found["rows"] == {"train": 8, "test": 2}
+    assert found["streamed"] == ["ecg0", "ecg1"]
+    assert found["label_names"] == {"labels": LABELS}
+    assert found["dtypes"]["signal"] == "int16"
+    assert found["dtypes"]["adc_gain"] == "float32"
+
+
+def open_without_merit_hf(folder: Path, cache: Path) -> dict[str, Any]:
+    """What plain `datasets` sees in a corpus, in a process that cannot import this package."""
+    script = """
+import json, sys
+sys.modules["merit_hf"] = None
+import datasets
+loaded = datasets.load_dataset(sys.argv[1])
+features = next(iter(loaded.values())).features
+stream = datasets.load_dataset(sys.argv[1], split="train", streaming=True)
+lists = {name: f.feature for name, f in features.items() if isinstance(f, datasets.List)}
+print(json.dumps({
+    "rows": {split: len(rows) for split, rows in loaded.items()},
+    "streamed": [row["ecg_id"] for row in stream.take(2)],
+    "label_names": {name: f.names for name, f in lists.items() if isinstance(f, datasets.ClassLabel)},
+    "dtypes": {name: f.dtype for name, f in lists.items()},
+}))
+"""
+    environment = {**os.environ, "HF_DATASETS_CACHE": str(cache)}
+    command = [sys.executable, "-I", "-c", script, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_processes_share_the_work_without_changing_it(corpus: Path, tmp_path: Path) -> None:
+    summary = write_corpus(Toy(), tmp_path / "two", num_proc=2)
+    for split in ("train", "test"):
+        one, two = (load_corpus(path, split=split) for path in (corpus, tmp_path / "two"))
+        assert one.to_list() == two.to_list()
+    assert len(list((tmp_path / "two" / "data").glob("train-*-of-00002.parquet"))) == 2
+    assert summary.skipped_by_reason == {"file missing": 1, "empty signal": 1}
+
+
+def test_what_is_left_out_is_counted_and_named(corpus: Path) -> None:
+    with open(corpus / "skipped.csv", newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["split"], line["ecg_id"], line["reason"]) for line in lines] == [
+        ("train", "ecg7", "file missing"),
+        ("train", "ecg8", "empty signal"),
+    ]
+    assert lines[0]["detail"] == "/data/7.dat"
+    assert "2 records of the source are left out (1 file missing, 1 empty signal)" in (corpus / "README.md").read_text()
+
+
+def test_card(corpus: Path) -> None:
+    _, header, text = (corpus / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    metadata = yaml.safe_load(header)
+    assert metadata["license"] == "cc0-1.0"
+    assert metadata["language"] == ["en"]
+    (configuration,) = metadata["configs"]
+    assert configuration["data_files"] == [
+        {"split": split, "path": f"data/{split}-*.parquet"} for split in ("train", "test")
+    ]
+    for column in corpus_features({"labels": LABELS}):
+        assert f"| `{column}` |" in text
+    assert "| `sampling_rate` | float64 | Hz |" in text
+    assert "| train | 8 | 5 | 2 |" in text
+    assert "| `NORM` | 2 | 1 |" in text
+    for words in ("Toy corpus", "drawn by nobody", "Nothing here is real", "@misc{toy}", "medical device"):
+        assert words in text
+
+
+def test_row_groups_are_what_a_streaming_reader_can_hold(tmp_path: Path) -> None:
+    write_corpus(Toy(num_train=300), tmp_path / "c")
+    shard = next((tmp_path / "c" / "data").glob("train-*"))
+    groups = pq.ParquetFile(shard).metadata
+    assert max(groups.row_group(number).num_rows for number in range(groups.num_row_groups)) <= 128
+
+
+def test_corpora_in_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """The library caches by the last part of the path; the card must keep it from opening one corpus for another."""
+    for number in (3, 5):
+        write_corpus(Toy(num_train=number), tmp_path / str(number) / "corpus")
+    for number in (3, 5):
+        assert len(load_corpus(tmp_path / str(number) / "corpus", split="train")) == number
+    write_corpus(Toy(num_train=4), tmp_path / "3" / "corpus", overwrite=True)
+    assert len(load_corpus(tmp_path / "3" / "corpus", split="train")) == 4
+
+
+def test_does_not_replace_what_is_there(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is there already; choose another output_dir or pass --overwrite"):
+        write_corpus(Toy(), corpus)
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="holds files but no corpus"):
+        write_corpus(Toy(), precious, overwrite=True)
+    assert (precious / "thesis.txt").read_text() == "years of work"
+
+
+def test_overwrite_replaces_a_corpus(tmp_path: Path) -> None:
+    write_corpus(Toy(num_train=5), tmp_path / "c")
+    write_corpus(Toy(num_train=4), tmp_path / "c", overwrite=True)
+    assert len(load_corpus(tmp_path / "c", split="train")) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("label", r"record 'ecg5': labels \['LBBB'\] are not in the universe of task 'labels'"),
+        ("column", r"record 'ecg5': columns \['age'\]"),
+        ("leak", "2 patients are in both train and test"),
+        ("same name", "ecg_id occur twice .*'same'"),
+        ("nothing readable", r"no record could be read; 12 were left out, the first \(ecg0\): file missing, /data/0.dat"),
+    ],
+)
+@pytest.mark.parametrize("num_proc", [1, 2])
+def test_a_conversion_that_fails_says_why_and_leaves_nothing(
+    fault: str, message: str, num_proc: int, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        write_corpus(Toy(fault=fault), tmp_path / "c", num_proc=num_proc)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_overwrite_keeps_the_old_corpus(tmp_path: Path) -> None:
+    write_corpus(Toy(num_train=5), tmp_path / "c")
+    with pytest.raises(ValueError, match="LBBB"):
+        write_corpus(Toy(fault="label"), tmp_path / "c", overwrite=True)
+    assert len(load_corpus(tmp_path / "c", split="train")) == 5
+
+
+def test_a_killed_conversion_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from test_corpus import Toy, write_corpus; "
+        "write_corpus(Toy(num_train=400, seconds_a_row=0.01), sys.argv[2])"
+    )
+    target = tmp_path / "c"
+    process = subprocess.Popen([sys.executable, "-c", script, str(Path(__file__).parent), str(target)])
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("c.partial-*/prepared*/*.parquet")):  # the first shard is being written
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not target.exists()
+    with pytest.raises(ValueError, match="is no corpus"):
+        load_corpus(target)
+    for left in tmp_path.iterdir():
+        with pytest.raises(ValueError, match="is no corpus"):
+            load_corpus(left)
+    write_corpus(Toy(), target)
+    assert len(load_corpus(target, split="train")) == 8
+
+
+@pytest.mark.parametrize("gain", [200.0, 1000.0, 204.8, 2963.77, 4.88, 12.84])
+def test_stated_gains_bring_the_counts_back(gain: float) -> None:
+    counts = np.random.default_rng(0).integers(-32767, 32768, size=(2, 5000))
+    signal = (counts / gain).astype(np.float32)
+    row = row_from_record(
+        EcgRecord(signal, 500.0, ("I", "II"), metadata={"adc_gain": [gain, gain]}), ecg_id="a", patient_id=None
+    )
+    np.testing.assert_array_equal(row["signal"], counts)
+    np.testing.assert_allclose(row["adc_gain"], gain, rtol=1e-7)
+
+
+def test_gain_without_a_stated_one() -> None:
+    generator = np.random.default_rng(0)
+    microvolts = (generator.integers(-3000, 3000, 1000) / 1000).astype(np.float32)
+    smooth = generator.normal(size=1000).astype(np.float32)
+    row = row_from_record(
+        EcgRecord(np.stack([microvolts, smooth]), 500.0, ("I", "II")), ecg_id="a", patient_id=None
+    )
+    assert row["adc_gain"][0] == 1000
+    np.testing.assert_array_equal(record_from_row(row).signal[0], microvolts)
+    assert np.abs(record_from_row(row).signal[1] - smooth).max() <= np.abs(smooth).max() / 2**15
+
+
+def test_quantise_lowers_a_gain_that_does_not_fit() -> None:
+    signal = np.array([[0.0, 100.0], [0.0, 1.0]], dtype=np.float32)
+    counts, gain = quantise(signal, [1000.0, 1000.0])
+    assert gain.tolist() == [250.0, 1000.0]
+    assert counts.tolist() == [[0, 25000], [0, 1000]]
+    with pytest.raises(ValueError, match="2 positive numbers"):
+        quantise(signal, [1000.0])
+    with pytest.raises(ValueError, match="2 positive numbers"):
+        quantise(signal, [1000.0, 0.0])
+
+
+def test_damaged_row() -> None:
+    row = row_from_record(record(1), ecg_id="a", patient_id=None)
+    with pytest.raises(ValueError, match="'a': 123 samples .* are not 3 leads x 40"):
+        record_from_row({**row, "num_samples": 40})
+
+
+def test_a_column_that_follows_from_the_record_cannot_be_set() -> None:
+    with pytest.raises(ValueError, match=r"columns \['report'\] follow from the record"):
+        row_from_record(record(1), ecg_id="a", patient_id=None, report="another")
+
+
+def test_task_named_like_a_column() -> None:
+    with pytest.raises(ValueError, match="'report' is one of every corpus"):
+        corpus_features({"report": ["a"]})
+
+
+def test_load_corpus_says_what_is_wrong(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is no corpus"):
+        load_corpus(tmp_path)
+    with pytest.raises(ValueError, match="has no split 'validation'; it has test, train"):
+        load_corpus(corpus, split="validation")

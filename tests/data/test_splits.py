@@ -1,0 +1,45 @@
+"""Splits drawn by patient, PTB-XL's folds, and the check for leaks."""
+
+from collections import Counter
+
+import pytest
+
+from merit_hf.data.splits import check_patients_disjoint, fold_split, patient_split
+
+
+def test_patient_split_has_the_shares_asked_for() -> None:
+    counts = Counter(patient_split(f"p{number}") for number in range(20_000))
+    for split, share in {"train": 0.8, "validation": 0.1, "test": 0.1}.items():
+        deviation = (share * (1 - share) / 20_000) ** 0.5
+        assert abs(counts[split] / 20_000 - share) < 4 * deviation
+
+
+def test_patient_split_depends_on_patient_and_seed_alone() -> None:
+    first = [patient_split(f"p{number}") for number in range(500)]
+    assert first == [patient_split(f"p{number}") for number in range(500)]
+    assert first != [patient_split(f"p{number}", seed=1) for number in range(500)]
+    # Written down once: a corpus that is converted again next year must have the same splits.
+    names = ("p5", "p6", "p7", "p14")
+    assert [patient_split(name) for name in names] == ["train", "test", "train", "validation"]
+
+
+def test_a_share_of_zero_is_never_drawn() -> None:
+    shares = {"train": 0.5, "validation": 0.5, "test": 0.0}
+    assert {patient_split(str(number), shares) for number in range(2000)} == {"train", "validation"}
+
+
+def test_shares_must_add_up() -> None:
+    with pytest.raises(ValueError, match="add up to 1"):
+        patient_split("p", {"train": 0.8, "test": 0.1})
+
+
+def test_fold_split() -> None:
+    assert [fold_split(fold) for fold in range(1, 11)] == ["train"] * 8 + ["validation", "test"]
+    with pytest.raises(ValueError, match="strat_fold must be 1 to 10, not 0"):
+        fold_split(0)
+
+
+def test_check_patients_disjoint_names_the_leak() -> None:
+    check_patients_disjoint({"train": ["a", "b", None], "validation": ["c", None], "test": ["d"]})
+    with pytest.raises(ValueError, match="2 patients are in both train and test .*: a, b"):
+        check_patients_disjoint({"train": ["a", "b"], "validation": ["c"], "test": ["b", "a"]})
