@@ -123,12 +123,6 @@ class TestDataset:
         assert everything[4] == "sinusrhythmus. normales ecg."
         assert [bool(report) for report in filtered[:8]] == [True, True, False, True, False, False, False, True]
 
-    def test_with_reports_keeps_the_records_that_have_one(self, dataset):
-        kept = dataset.with_reports(ReportAugmentation(report_languages=["en"]))
-        assert [row["ecg_id"] for row in kept.__getitems__([0, 1, 2, 3, 4])] == ["r0", "r1", "r3", "r7", "r8"]
-        assert all(kept.reports())
-        assert len(kept) == 12
-
     def test_lengths_are_those_of_the_collated_texts(self, dataset, processor):
         lengths = report_lengths(dataset.reports(), processor.tokenizer, 12)
         for index in range(8):

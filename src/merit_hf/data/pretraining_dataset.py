@@ -97,11 +97,6 @@ class PretrainingDataset(Dataset[dict[str, Any]]):
                 reports.append(usable_report(text, language, report_augmentation))
         return reports
 
-    def with_reports(self, report_augmentation: ReportAugmentation | None = None) -> PretrainingDataset:
-        """The records that have a report which the filter keeps; `index` counts anew."""
-        kept = [index for index, report in enumerate(self.reports(report_augmentation)) if report]
-        return PretrainingDataset(self._table.select(kept), self.epoch)
-
 
 def report_lengths(reports: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_text_length: int) -> np.ndarray:
     """Tokens of each report as the collator pads them, special tokens included: int64 (reports,)."""
