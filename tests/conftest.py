@@ -1,10 +1,14 @@
 """Fixtures that every test may use, and settings that make runs repeatable. Others stay beside their tests."""
 
 import os
+import tempfile
 
 # Before anything imports the Hugging Face libraries: no test may reach the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
+# Corpora that tests open are not worth keeping. The folder goes when the process ends.
+_DATASETS_CACHE = tempfile.TemporaryDirectory(prefix="merit-hf-tests-")
+os.environ["HF_DATASETS_CACHE"] = _DATASETS_CACHE.name
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -62,7 +66,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         initializer_range=0.5,
     )
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(1234)
         model = MeritForPreTraining(config)
         model.ecg_embeds_mean.copy_(0.2 * torch.randn(8))
         model.text_embeds_mean.copy_(0.2 * torch.randn(8))
@@ -70,3 +74,43 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(folder)
     MeritProcessor(MeritFeatureExtractor(), tokenizer).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic corpus of 60 ECGs of 2 s: 48 to train on, 6 for validation, 6 for test, all with reports."""
+    from merit_hf.data.corpus import write_corpus
+    from merit_hf.data.synthetic import SyntheticCorpus
+
+    folder = tmp_path_factory.mktemp("corpora") / "small"
+    summary = write_corpus(SyntheticCorpus(num_records=60, duration=2.0), folder)
+    assert summary.records["train"] >= 40
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A YAML file for examples/pretrain.py with which a step on `small_corpus` takes milliseconds."""
+    recipe = tmp_path_factory.mktemp("recipes") / "small.yaml"
+    recipe.write_text(
+        """
+        model:
+          preset: tiny
+          ecg_config: {hidden_size: 24, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 48}
+          projection_dim: 8
+          decoder_hidden_size: 12
+          decoder_num_hidden_layers: 1
+          decoder_num_attention_heads: 2
+          decoder_intermediate_size: 24
+          max_text_length: 24
+        text_tower: {vocab_size: 300, hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2}
+        feature_extractor: {duration: 2.0}
+        per_device_train_batch_size: 8
+        num_train_epochs: 2
+        learning_rate: 0.003
+        logging_steps: 1
+        report_to: none
+        disable_tqdm: true
+        """
+    )
+    return recipe
