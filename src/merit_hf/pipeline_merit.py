@@ -51,12 +51,17 @@ def inference_mode_of(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-def require_text_tower(model: nn.Module) -> None:
-    """Raise ValueError if `model` cannot embed text, as an ECG encoder or classifier cannot."""
+def require_text_tower(model: Any) -> None:
+    """Raise ValueError if `model` cannot embed text (an encoder or classifier), or never learned to."""
     if not hasattr(model, "get_text_features"):
         raise ValueError(
             f"{type(model).__name__} has no text tower, which zero-shot classification needs. Open a checkpoint of "
             "MeritModel or MeritForPreTraining, as examples/pretrain.py writes it with contrastive_weight > 0."
+        )
+    if model.config.contrastive_weight == 0:
+        raise ValueError(
+            f"{model.name_or_path!r} was pretrained with contrastive_weight=0, without reports: its text side is "
+            "random. Zero-shot classification needs contrastive_weight > 0."
         )
 
 

@@ -179,7 +179,7 @@ def zero_shot_result(
             scores,
             chosen.label_names,
             model=f"{model_name} (untrained, mean of {len(seeds)} seeds)",
-            config={**config, "centred": False, "seeds": list(seeds)},
+            config={**config, "centred": False, "untrained_seeds": list(seeds)},
             task=task,
             split=split,
             num_resamples=num_resamples,

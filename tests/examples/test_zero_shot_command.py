@@ -1,0 +1,111 @@
+"""examples/zero_shot.py as a user runs it: the results file, the table, and one clear line on bad input."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from merit_hf import MeritEcgModel
+from merit_hf.command_line import run_command
+from merit_hf.data.corpus import write_corpus
+from merit_hf.data.synthetic import SyntheticCorpus
+
+SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "zero_shot.py"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus") / "synthetic"
+    write_corpus(SyntheticCorpus(num_records=40), folder)
+    return folder
+
+
+@pytest.fixture
+def command(tiny_run, corpus, tmp_path, monkeypatch):
+    """Runs the command in this process with every required option, which `overrides` replace."""
+    spec = importlib.util.spec_from_file_location("zero_shot_command", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+
+    def run(**overrides) -> dict:
+        output = tmp_path / "out.json"
+        options = {
+            "model": tiny_run,
+            "corpus": corpus,
+            "split": "train",
+            "task": "findings",
+            "output": output,
+            "seeds": 2,
+            "num_resamples": 50,
+            "device": "cpu",
+            **overrides,
+        }
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words])
+        run_command(module.main, module.ZeroShotArguments, module.__doc__)
+        return json.loads(output.read_text())
+
+    return run
+
+
+def test_results_stand_in_the_file_and_in_the_table(command, capsys):
+    result = command()
+    assert result["task"] == "findings"
+    assert result["split"] == "train"
+    assert result["config"]["prompts"] == "synthetic"
+    assert result["untrained"]["config"]["untrained_seeds"] == [0, 1]
+    assert {"task", "split", "n", "model", "config", "metrics", "per_label"} <= set(result)
+    assert {"task", "split", "n", "model", "config", "metrics", "per_label"} <= set(result["untrained"])
+    printed = capsys.readouterr().out
+    for entry in (result, result["untrained"]):
+        assert f"{entry['metrics']['macro_auroc']['value']:.3f}" in printed
+    assert command() == result  # nothing is left to chance
+
+
+def test_prompts_of_ones_own_and_no_baseline(command, tmp_path, capsys):
+    synthetic = SCRIPT.parents[1] / "src" / "merit_hf" / "evaluation" / "prompts" / "synthetic.json"
+    prompts = json.loads(synthetic.read_text())
+    prompts["findings"]["AFIB"] = ["irregularly irregular rhythm without p waves."]
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps(prompts))
+    first, second = command(seeds=0), command(seeds=0, prompts=mine)
+    assert "untrained" not in first
+    assert "untrained" not in capsys.readouterr().out
+    assert first["per_label"]["AFIB"]["auroc"] != second["per_label"]["AFIB"]["auroc"]
+    assert first["per_label"]["NORM"] == second["per_label"]["NORM"]
+
+
+def test_bad_input_ends_with_one_clear_line(command, tiny_run, tmp_path, capsys):
+    lacking = tmp_path / "lacking.json"
+    lacking.write_text(json.dumps({"findings": {"NORM": ["normal ecg."]}}))
+    encoder = tmp_path / "encoder"
+    MeritEcgModel.from_pretrained(tiny_run).save_pretrained(encoder)
+    incomplete = tmp_path / "incomplete"
+    shutil.copytree(tiny_run, incomplete)
+    weights = load_file(incomplete / "model.safetensors")
+    kept = {name: weight for name, weight in weights.items() if not name.startswith("ecg_model.")}
+    save_file(kept, incomplete / "model.safetensors", metadata={"format": "pt"})
+    cases = [
+        ({"prompts": lacking}, "lack the labels"),
+        ({"task": "super_class"}, "task 'super_class' is not in this corpus, which has ['findings']"),
+        ({"split": "tests"}, "has no split 'tests'"),
+        ({"corpus": tmp_path / "nowhere"}, "is no corpus"),
+        ({"model": tmp_path / "nowhere"}, "nowhere"),
+        ({"model": encoder}, "has no text tower"),
+        ({"model": incomplete}, "lacks its ecg_model"),
+        ({"prompts": "ptbxl"}, "packaged names"),
+        ({"batch_size": 0}, "--batch_size is 0"),
+    ]
+    for overrides, message in cases:
+        with pytest.raises(SystemExit) as ended:
+            command(**overrides)
+        assert ended.value.code == 2
+        errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+        assert len(errors) == 1
+        assert message in errors[0]
+    assert not (tmp_path / "out.json").exists()
