@@ -411,7 +411,7 @@ class Pretrainer:
         due = {"no": False, "epoch": epoch_ends or stage_ends}
         validates = {**due, "steps": progress.step % arguments.eval_steps == 0 or stage_ends}[arguments.eval_strategy]
         saves = {**due, "steps": progress.step % arguments.save_steps == 0 or stage_ends}[arguments.save_strategy]
-        logs = progress.step % arguments.logging_steps == 0 or stage_ends
+        logs = progress.step % arguments.logging_steps == 0 or epoch_ends or stage_ends
         if logs or saves:
             self._collect()
         if logs:

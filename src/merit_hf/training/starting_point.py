@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedTokenizerBase
 
 from ..configuration_merit import MeritConfig
@@ -39,7 +40,11 @@ def starting_config(arguments: PretrainingArguments, stage: int | None = None) -
     if stage is not None:
         fields.update(arguments.stages[stage].model_fields())
     preset = fields.pop("preset", "tiny")
-    return MeritConfig.from_preset(preset, ecg_config=ecg_fields, **fields)
+    try:
+        return MeritConfig.from_preset(preset, ecg_config=ecg_fields, **fields)
+    except StrictDataclassError as error:
+        where = "model" if stage is None or len(arguments.stages) == 1 else f"model in stage {stage}"
+        raise ValueError(f"{where}: {' '.join(str(error.__cause__ or error).split())}") from error
 
 
 def starting_processor(arguments: PretrainingArguments, reports: Iterable[str]) -> MeritProcessor:
@@ -56,11 +61,6 @@ def starting_processor(arguments: PretrainingArguments, reports: Iterable[str]) 
         texts = [report for report in reports if report] or [_ONLY_TEXT]
         tokenizer = train_tokenizer(texts, vocab_size=vocab_size, max_length=max_length)
     else:
-        if arguments.text_tower:
-            raise ValueError(
-                f"text_tower describes a new text tower, but text_model={arguments.text_model!r} names a pretrained one: "
-                "give one of them"
-            )
         tokenizer = load_text_tower(arguments.text_model)[1]
         # Reports longer than the model was configured for are cut by the processor, pretrained tokenizer or not.
         tokenizer.model_max_length = min(tokenizer.model_max_length, max_length)
