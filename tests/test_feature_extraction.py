@@ -459,7 +459,14 @@ def test_fields_that_cannot_be_are_refused(fields):
 
 def test_it_survives_being_saved(tmp_path):
     extractor = MeritFeatureExtractor(
-        250, 4.0, ("V2", "ii"), "zscore_record", (0.5, 45), 2, truncation="center", max_gap_duration=0.1
+        np.int64(250),
+        np.float32(4.0),
+        ("V2", "ii"),
+        "zscore_record",
+        (0.5, 45),
+        2,
+        truncation="center",
+        max_gap_duration=0.1,
     )
     record = ecg(("II", "V2"), rate=500)
     expected = tensors(extractor, record)[0]  # also fills caches, none of which may reach the file

@@ -139,9 +139,11 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
             raise ValueError(f"padding_value must be 0.0, as masked samples are zero; got {padding_value!r}.")
         if feature_size != len(lead_names):
             raise ValueError(f"feature_size={feature_size} contradicts {len(lead_names)} lead_names; leave it out.")
-        super().__init__(feature_size, sampling_rate, padding_value, **kwargs)  # type: ignore[arg-type]
-        if not (_is_number(sampling_rate) and sampling_rate > 0):
+        if not (_is_number(sampling_rate) and math.isfinite(sampling_rate) and sampling_rate > 0):
             raise ValueError(f"sampling_rate must be a positive number of Hz, got {sampling_rate!r}.")
+        # Plain numbers, as all fields are saved as JSON.
+        rate: Any = int(sampling_rate) if float(sampling_rate).is_integer() else float(sampling_rate)
+        super().__init__(feature_size, rate, padding_value, **kwargs)
         if not (_is_number(duration) and duration > 0 and round(sampling_rate * duration) >= 1):
             raise ValueError(f"duration must be seconds enough for one sample or more, got {duration!r}.")
         if normalization not in NORMALIZATIONS:
@@ -154,13 +156,13 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
             raise ValueError(f"bandpass_order must be a whole number of at least 1, got {bandpass_order!r}.")
         if not (_is_number(max_gap_duration) and max_gap_duration >= 0):
             raise ValueError(f"max_gap_duration must be a number of seconds, 0 or more; got {max_gap_duration!r}.")
-        self.duration = duration
+        self.duration = float(duration)
         self.lead_names = lead_names
         self.normalization = normalization
         self.bandpass = None if bandpass is None else (float(bandpass[0]), float(bandpass[1]))
         self.bandpass_order = bandpass_order
         self.truncation = truncation
-        self.max_gap_duration = max_gap_duration
+        self.max_gap_duration = float(max_gap_duration)
 
     @property
     def num_samples(self) -> int:
