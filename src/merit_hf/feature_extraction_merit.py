@@ -23,6 +23,7 @@ from .leads_merit import (
     canonical_leads,
     canonical_units,
     derive_limb_lead,
+    shape_message,
     to_millivolts,
 )
 from .signal_merit import bandpass, bridge_gaps, has_signal, rate_ratio, resample
@@ -279,11 +280,7 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
 
     def _checked(self, signal: np.ndarray, rate: Any, names: tuple[str, ...], units: str, index: int) -> _Ecg:
         if signal.ndim != 2 or signal.shape[0] != len(names):
-            hint = "Pass lead_names= with one name for each row"
-            if signal.ndim == 2 and signal.shape[1] == len(names):
-                hint = "It looks transposed, (samples, leads): pass it with its axes swapped"
-            expected = f"(leads, samples) = ({len(names)}, samples)"
-            raise ValueError(f"ECG {index} has shape {signal.shape}, expected {expected}. {hint}.")
+            raise ValueError(f"ECG {index} has {shape_message(signal.shape, len(names))}")
         if signal.shape[1] == 0:
             raise ValueError(f"ECG {index} is empty: shape {signal.shape}, expected (leads, samples), samples > 0.")
         if signal.dtype.kind not in "fiu":

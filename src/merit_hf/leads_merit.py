@@ -138,3 +138,13 @@ def to_millivolts(values: Any, units: str) -> Any:
         return values
     multiplier, divisor = _MILLIVOLTS[canonical.casefold()]
     return values / divisor if multiplier == 1 else values * multiplier
+
+
+def shape_message(shape: tuple[int, ...], num_leads: int) -> str:
+    """Says what is wrong with a signal's shape, given the number of lead names."""
+    message = f"shape {tuple(shape)}, expected (leads, samples) = ({num_leads}, samples)"
+    if len(shape) == 2 and shape[1] == num_leads:
+        return f"{message}. It looks transposed, (samples, leads): pass it with its axes swapped."
+    if len(shape) == 1 and num_leads == 1:
+        return f"{message}. Pass signal[None, :]."
+    return f"{message}. Give one entry of lead_names= for each row of signal."

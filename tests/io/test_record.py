@@ -27,7 +27,7 @@ def test_z_scores_stay_what_they_are():
 @pytest.mark.parametrize(
     ("signal", "rate", "leads", "units", "message"),
     [
-        (np.ones((5000, 2)), 500, ("I", "II"), "mV", r"transposed, \(samples, leads\): pass signal.T"),
+        (np.ones((5000, 2)), 500, ("I", "II"), "mV", r"transposed, \(samples, leads\): pass it with its axes swapped"),
         (np.ones((3, 100)), 500, ("I", "II"), "mV", r"\(2, samples\)"),
         (np.ones(100), 500, ("I",), "mV", r"signal\[None, :\]"),
         (np.ones((2, 0)), 500, ("I", "II"), "mV", "empty"),

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from merit_hf.leads_merit import STANDARD_12, canonical_units, to_millivolts
+from merit_hf.leads_merit import STANDARD_12, canonical_units, shape_message, to_millivolts
 
-from .record import EcgRecord, shape_message
+from .record import EcgRecord
 
 # Columns of a table that say when a row was measured, and so are no leads.
 TIME_COLUMN = re.compile(r"^(time|t|timestamp|sample|samples|index|seconds?|ms|unnamed: 0|)$", re.IGNORECASE)
@@ -48,7 +48,7 @@ def array_record(
     if signal.dtype.kind not in "fiu":
         raise ValueError(f"{path}: expected real numbers, got dtype {signal.dtype}.")
     if signal.ndim != 2 or signal.shape[0] != len(lead_names):
-        raise ValueError(f"{path}: {shape_message(signal.shape, len(lead_names))}")
+        raise ValueError(f"{path} has {shape_message(signal.shape, len(lead_names))}")
     if adc_gain is not None:
         gain = np.asarray(adc_gain, dtype=np.float64).reshape(-1, 1)
         if gain.shape[0] not in (1, signal.shape[0]) or not (np.isfinite(gain) & (gain > 0)).all():

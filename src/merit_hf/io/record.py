@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from merit_hf.leads_merit import canonical_leads, canonical_units, to_millivolts
+from merit_hf.leads_merit import canonical_leads, canonical_units, shape_message, to_millivolts
 
 
 @dataclass(eq=False)
@@ -47,7 +47,7 @@ class EcgRecord:
             raise ValueError(f"signal must hold real numbers, got dtype {signal.dtype}.")
         self.lead_names = canonical_leads(self.lead_names)
         if signal.ndim != 2 or signal.shape[0] != len(self.lead_names):
-            raise ValueError(shape_message(signal.shape, len(self.lead_names)))
+            raise ValueError(f"signal has {shape_message(signal.shape, len(self.lead_names))}")
         if signal.shape[1] == 0:
             raise ValueError(f"signal is empty: shape {signal.shape}, expected (leads, samples) with samples > 0.")
         if not (np.isfinite(self.sampling_rate) and self.sampling_rate > 0):
@@ -66,13 +66,3 @@ class EcgRecord:
     def duration(self) -> float:
         """Length in seconds."""
         return self.num_samples / self.sampling_rate
-
-
-def shape_message(shape: tuple[int, ...], num_leads: int) -> str:
-    """Says what is wrong with a signal's shape, given the number of lead names."""
-    message = f"signal has shape {tuple(shape)}, expected (leads, samples) = ({num_leads}, samples)"
-    if len(shape) == 2 and shape[1] == num_leads:
-        return f"{message}. It looks transposed, (samples, leads): pass signal.T."
-    if len(shape) == 1 and num_leads == 1:
-        return f"{message}. Pass signal[None, :]."
-    return f"{message}. Give one entry of lead_names= for each row of signal."
