@@ -83,6 +83,20 @@ def test_interval_of_the_auroc_covers_the_truth():
     assert 0.89 <= covered / 200 <= 0.99
 
 
+def test_moved_by_the_bias_where_the_estimate_is_known():
+    # With three positives, drawing one twice lifts the AUPRC: the samples lie above the estimate.
+    targets, scores = np.arange(60) < 3, np.random.default_rng(3).normal(size=60)
+    samples = bootstrap_ranking(targets[:, None], scores[:, None], ["A"])
+    for name, has_bias in (("auroc", False), ("auprc", True)):
+        metrics = ranking_metrics(targets[:, None], scores[:, None], ["A"]).per_label["A"]
+        estimate, values = getattr(metrics, name), samples[name][0]
+        plain, moved = np.array(percentile_interval(values)), np.array(percentile_interval(values, estimate))
+        bias = values.mean() - estimate
+        np.testing.assert_allclose(plain - moved, bias)
+        error = values.std() / np.sqrt(len(values))
+        assert (bias > 5 * error) if has_bias else (abs(bias) < 4 * error)
+
+
 def test_seeds_labels_and_score_sets():
     targets, scores = drawn(120, np.array([0.2, 0.5, 0.3]), shift=0.5)
     names = ["A", "B", "C"]

@@ -63,9 +63,10 @@ def ranking_result(
 
     metrics: dict[str, dict[str, Any]] = {}
     for name in METRICS:
-        low, high = percentile_interval(means[name].mean(axis=0), confidence)
         values = [getattr(point, f"macro_{name}") for point in points]
-        metrics[f"macro_{name}"] = {"value": float(np.mean(values)), "ci_low": float(low), "ci_high": float(high)}
+        value = float(np.mean(values))
+        low, high = _interval(means[name].mean(axis=0), value, confidence)
+        metrics[f"macro_{name}"] = {"value": value, "ci_low": low, "ci_high": high}
         if len(points) > 1:
             metrics[f"macro_{name}"]["values"] = values
     return {
@@ -90,11 +91,16 @@ def _per_label(
     for row, label in enumerate(points[0].per_label):
         entry: dict[str, float] = {"positives": points[0].per_label[label].positives}
         for name in METRICS:
-            low, high = percentile_interval(means[name][row], confidence)
             entry[name] = float(np.mean([getattr(point.per_label[label], name) for point in points]))
-            entry[f"{name}_ci_low"], entry[f"{name}_ci_high"] = float(low), float(high)
+            entry[f"{name}_ci_low"], entry[f"{name}_ci_high"] = _interval(means[name][row], entry[name], confidence)
         table[label] = entry
     return table
+
+
+def _interval(samples: np.ndarray, estimate: float, confidence: float) -> tuple[float, float]:
+    low, high = percentile_interval(samples, estimate, confidence)
+    # Metrics lie between 0 and 1; the move by the bias does not know that.
+    return max(float(low), 0.0), min(float(high), 1.0)
 
 
 def write_results(results: Result | Sequence[Result], path: str | os.PathLike[str]) -> None:
