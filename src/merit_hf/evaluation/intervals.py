@@ -149,8 +149,8 @@ def percentile_interval(
         samples: (..., resamples).
         estimate: (...), the metric on the records themselves. Given, the samples are first moved so that their mean is
             the estimate. For AUROC that is nothing but noise of the resampling, as its bootstrap has no bias. AUPRC of
-            rare labels rises when positives are drawn twice: there the plain interval may lie wholly above the estimate,
-            and covers the truth less often (0.89 against 0.92 of the time for 10 positives in 200).
+            rare labels rises when positives are drawn twice: there the plain interval may lie wholly above the
+            estimate, and covers the truth less often (0.89 against 0.92 of the time for 10 positives in 200).
         confidence: share of the samples inside.
     """
     if not 0.0 < confidence < 1.0:
