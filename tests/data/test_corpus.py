@@ -177,7 +177,8 @@ def test_what_is_left_out_is_counted_and_named(corpus: Path) -> None:
         ("train", "ecg8", "empty signal"),
     ]
     assert lines[0]["detail"] == "/data/7.dat"
-    assert "2 records of the source are left out (1 file missing, 1 empty signal)" in (corpus / "README.md").read_text()
+    card = (corpus / "README.md").read_text(encoding="utf-8")
+    assert "2 records of the source are left out (1 file missing, 1 empty signal)" in card
 
 
 def test_card(corpus: Path) -> None:
@@ -240,7 +241,7 @@ def test_overwrite_replaces_a_corpus(tmp_path: Path) -> None:
         ("column", r"record 'ecg5': columns \['age'\]"),
         ("leak", "2 patients are in both train and test"),
         ("same name", "ecg_id occur twice .*'same'"),
-        ("nothing readable", r"no record could be read; 12 were left out, the first \(ecg0\): file missing, /data/0.dat"),
+        ("nothing readable", r"no record could be read; 12 were left out, the first \(ecg0\): file missing"),
     ],
 )
 @pytest.mark.parametrize("num_proc", [1, 2])

@@ -1,4 +1,4 @@
-"""PTB-XL: its command on genuine records, its labels against MERL's published files, and the rules for single columns."""
+"""PTB-XL: its command on genuine records, its labels against MERL's published files, and the rules for columns."""
 
 import csv
 import subprocess
@@ -207,7 +207,7 @@ def test_records_without_files_are_left_out_and_named(make_tree: Callable[..., P
     broken.write_text(broken.read_text().splitlines()[0] + "\n")
     summary = write_corpus(PtbXl(data_dir=str(folder)), tmp_path / "C")
     assert summary.records == {"train": 1}
-    assert [(ecg_id, reason) for _, ecg_id, reason, _ in summary.skipped] == [("2", "file missing"), ("3", "unreadable")]
+    assert [skipped[1:3] for skipped in summary.skipped] == [("2", "file missing"), ("3", "unreadable")]
     assert summary.skipped[0][3].endswith("00002_lr.dat")
 
 

@@ -81,8 +81,8 @@ def dataset_card(facts: CardFacts, features: datasets.Features, summary: CorpusS
         configs=[
             {
                 "config_name": "default",
-                # The library keeps a copy of what it opened and finds it by the folder's own name and these fields alone,
-                # so without this line a corpus would be mistaken for an older or another one in a folder of that name.
+                # The library caches what it opened under the folder's own name and these fields alone: without this
+                # line a corpus would be taken for an older one, or for another in a folder of that name.
                 "description": f"shards with SHA-256 {summary.fingerprint}",
                 "data_files": [{"split": split, "path": f"data/{split}-*.parquet"} for split in summary.records],
             }

@@ -159,6 +159,8 @@ def _build(corpus: CorpusBuilder, partial: Path, output: Path, num_proc: int) ->
     shards: dict[str, list[Path]] = {}
     for split in SPLITS:
         found = sorted([*prepared.glob(f"*-{split}.parquet"), *prepared.glob(f"*-{split}-?????-of-?????.parquet")])
+        if not sum(pq.read_metadata(shard).num_rows for shard in found):
+            continue  # every record of the split was left out
         for number, shard in enumerate(found):
             target = folder / "data" / f"{split}-{number:05d}-of-{len(found):05d}.parquet"
             shard.rename(target)
