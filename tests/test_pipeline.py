@@ -216,6 +216,7 @@ def test_every_kind_of_input_gives_the_same_answer(zero_shot, tmp_path):
             "sampling_rate": 500,
             "lead_names": [names[lead] for lead in shuffled],
         },
+        "array file": {"path": save_array(tmp_path, array), "sampling_rate": 500, "lead_names": names},
         "microvolts": {"signal": 1000.0 * array.astype(np.float64), "sampling_rate": 500, "units": "uV"},
     }
     expected = zero_shot(array, sampling_rate=500, candidate_labels=LABELS)
@@ -228,6 +229,11 @@ def test_every_kind_of_input_gives_the_same_answer(zero_shot, tmp_path):
     assert len(together) == len(inputs)
     for answers in together:
         assert_same_answers(answers, expected, 1e-3)
+
+
+def save_array(folder, array: np.ndarray) -> str:
+    np.save(folder / "array.npy", array)
+    return str(folder / "array.npy")
 
 
 def write_wfdb(folder, record: EcgRecord) -> str:
@@ -293,7 +299,8 @@ def test_no_inputs_no_answers(zero_shot, features):
         (signal().T, {"sampling_rate": 500}, "transposed"),
         (signal(leads=3), {"sampling_rate": 500}, "lead_names="),
         ({"signal": signal(), "sampling_rate": 500, "leads": ["I"]}, {}, "leads"),
-        ({"sampling_rate": 500}, {}, "'signal'"),
+        ({"sampling_rate": 500}, {}, "'signal' or 'path'"),
+        ({"signal": signal(), "path": "ecg", "sampling_rate": 500}, {}, "'signal' or 'path'"),
         (3.5, {}, "from float"),
         ([[1.0, 2.0], [3.0, 4.0]], {"sampling_rate": 500}, "from list"),
         (np.full((12, 5000), np.nan), {"sampling_rate": 500}, "nothing to see"),

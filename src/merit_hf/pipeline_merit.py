@@ -25,7 +25,7 @@ from .objective_merit import normalize_embeds
 
 CandidateLabels = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 
-_ARRAY_KEYS = {"signal", "sampling_rate", "lead_names", "units"}
+_NAMING = {"sampling_rate", "lead_names", "units"}  # what an array does not say of itself
 _MAX_CACHED_LABELS = 10_000
 
 
@@ -130,7 +130,7 @@ class _EcgPipeline(ChunkPipeline):
         return super().__call__(inputs, *args, **kwargs)
 
     def _sanitize_parameters(self, **parameters: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        unknown = sorted(set(parameters) - {"sampling_rate", "lead_names", "units"})
+        unknown = sorted(set(parameters) - _NAMING)
         if unknown:
             raise ValueError(f"{type(self).__name__} does not know the arguments {unknown}")
         return {name: value for name, value in parameters.items() if value is not None}, {}, {}
@@ -140,12 +140,12 @@ class _EcgPipeline(ChunkPipeline):
 
         Args:
             item: a path; a record (anything with `.signal`, `.sampling_rate`, `.lead_names`); an array or tensor
-                (leads, samples); or a dict: {"path": ...}, {"signal": array, "sampling_rate": ..., "lead_names": ...,
-                "units": ...} ("array" may stand for "signal"), or a row of a corpus.
-            given: sampling_rate, lead_names, units of arrays that do not come with their own.
+                (leads, samples); or a dict: {"signal": array, "sampling_rate": ..., "lead_names": ..., "units": ...},
+                in which "array" may stand for "signal", and "path" in place of it; or a row of a corpus.
+            given: sampling_rate, lead_names, units of arrays, and of files that hold an array and no more.
         """
         if isinstance(item, (str, os.PathLike)):
-            return _package("merit_hf.io", "a path").read_ecg(item)
+            return _package("merit_hf.io", "a path").read_ecg(item, **given)
         if hasattr(item, "signal"):
             return item
         if isinstance(item, Mapping):
@@ -160,15 +160,15 @@ class _EcgPipeline(ChunkPipeline):
         )
 
     def _read_dict(self, item: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
-        if set(item) == {"path"}:
-            return self.read(item["path"])
         values = {("signal" if key == "array" else key): value for key, value in item.items()}
-        if "signal" not in values or not set(values) <= _ARRAY_KEYS:
+        sources = [key for key in ("signal", "path") if key in values]
+        if len(sources) != 1 or not set(values) <= {*sources, *_NAMING}:
             raise ValueError(
-                f"a dict must hold 'path' alone, or 'signal' and others of {sorted(_ARRAY_KEYS)}; got {sorted(item)}"
+                f"a dict must hold 'signal' or 'path', and may hold {sorted(_NAMING)}; got {sorted(item)}"
             )
-        signal = values.pop("signal")
-        return self._read_array(signal, **{**given, **{k: v for k, v in values.items() if v is not None}})
+        source = values.pop(sources[0])
+        naming = {**given, **{name: value for name, value in values.items() if value is not None}}
+        return self.read(source, **naming) if sources == ["path"] else self._read_array(source, **naming)
 
     def _read_array(
         self,
@@ -179,12 +179,12 @@ class _EcgPipeline(ChunkPipeline):
     ) -> EcgArray:
         if sampling_rate is None:
             raise ValueError("an array needs its sampling rate in Hz: pass sampling_rate=, e.g. sampling_rate=500")
-        if np.ndim(signal) != 2:
-            raise ValueError(
-                f"an array must have the shape (leads, samples), got {np.shape(signal)}; pass several ECGs as a list"
-            )
         if not isinstance(signal, Tensor):
             signal = np.asarray(signal)
+        if signal.ndim != 2:
+            raise ValueError(
+                f"an array must have the shape (leads, samples), got {tuple(signal.shape)}; pass several as a list"
+            )
         return EcgArray(signal, sampling_rate, lead_names or self.feature_extractor.lead_names, units or "mV")
 
     def preprocess(self, input_: Any, **given: Any) -> Iterator[dict[str, Any]]:  # type: ignore[override]
@@ -212,7 +212,7 @@ class EcgZeroShotClassificationPipeline(_EcgPipeline):
             times exp(logit_scale). True: each label alone, by the softmax against its contrast text.
         negative_template: how a text becomes its contrast text, for `multi_label=True`; default `"no {}"`.
         return_similarity: add the cosine, centred by the training corpus' means, as `similarity`; AUROC uses it.
-        sampling_rate, lead_names, units: of arrays that do not come with their own.
+        sampling_rate, lead_names, units: of arrays, and of files that hold an array and no more; a record has its own.
         batch_size: windows in one pass of the model.
 
     A recording longer than the extractor's window is scored window by window; scores and cosines are averaged. Label
@@ -299,7 +299,7 @@ class EcgFeatureExtractionPipeline(_EcgPipeline):
             tokens, (leads, hidden). `"token"`: every patch token, (leads, patches a lead, hidden). For joint-lead
             patches "lead" means a row of patches, of which there is one. Absent leads and padded time are zero.
         return_tensors: give torch tensors instead of nested lists.
-        sampling_rate, lead_names, units: of arrays that do not come with their own.
+        sampling_rate, lead_names, units: of arrays, and of files that hold an array and no more; a record has its own.
         batch_size: windows in one pass of the model.
 
     Of a recording longer than the extractor's window, pooled and lead features are averaged over the windows (a lead's
