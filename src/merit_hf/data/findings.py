@@ -85,7 +85,7 @@ FINDINGS: tuple[Finding, ...] = (
         "sinus tachycardia",
         "rhythm",
         0.08,
-        (Form({"heart_rate": between(106, 148), "rr_variation": between(0.003, 0.015)}),),
+        (Form({"heart_rate": between(104, 148), "rr_variation": between(0.003, 0.015)}),),
         (
             "sinus tachycardia",
             "sinus rhythm with fast rate, sinus tachycardia",
@@ -99,7 +99,7 @@ FINDINGS: tuple[Finding, ...] = (
         "sinus bradycardia",
         "rhythm",
         0.08,
-        (Form({"heart_rate": between(38, 54)}),),
+        (Form({"heart_rate": between(38, 56)}),),
         (
             "sinus bradycardia",
             "marked sinus bradycardia",
@@ -177,7 +177,7 @@ FINDINGS: tuple[Finding, ...] = (
         "first degree AV block",
         "conduction",
         0.09,
-        (Form({"pr_interval": between(225, 310)}),),
+        (Form({"pr_interval": between(214, 300)}),),
         (
             "first degree av block",
             "1st degree av block",
@@ -197,7 +197,7 @@ FINDINGS: tuple[Finding, ...] = (
             Form(
                 {
                     "conduction": "left_bundle",
-                    "qrs_duration": between(128, 162),
+                    "qrs_duration": between(124, 162),
                     # Secondary repolarisation: ST and T point away from the late left-backward forces.
                     "st_left": plus(-0.14, -0.05),
                     "st_anterior": plus(0.06, 0.16),
@@ -226,7 +226,7 @@ FINDINGS: tuple[Finding, ...] = (
             Form(
                 {
                     "conduction": "right_bundle",
-                    "qrs_duration": between(124, 156),
+                    "qrs_duration": between(122, 156),
                     "t_left": between(0.24, 0.38),
                     "t_anterior": between(-0.30, -0.10),
                 }
@@ -246,7 +246,7 @@ FINDINGS: tuple[Finding, ...] = (
         "left axis deviation",
         "axis",
         0.08,
-        (Form({"axis": between(-72, -38)}),),
+        (Form({"axis": between(-72, -35)}),),
         ("left axis deviation", "abnormal left axis deviation", "axis deviated to the left"),
         frozenset({"RAD"}),
         lasting=True,
@@ -257,7 +257,7 @@ FINDINGS: tuple[Finding, ...] = (
         "right axis deviation",
         "axis",
         0.07,
-        (Form({"axis": between(108, 140)}),),
+        (Form({"axis": between(100, 140)}),),
         ("right axis deviation", "abnormal right axis deviation", "axis deviated to the right"),
         lasting=True,
         minor=True,
@@ -274,10 +274,10 @@ FINDINGS: tuple[Finding, ...] = (
                     "posterior_force": between(1.35, 1.80),
                     "rotation": plus(-14, -4),
                     "qrs_duration": plus(4, 14),
-                    "st_left": plus(-0.18, -0.06),
+                    "st_left": plus(-0.18, -0.04),
                     "st_inferior": plus(-0.06, 0.0),
                     "st_anterior": plus(0.04, 0.12),
-                    "t_left": between(-0.40, -0.18),
+                    "t_left": between(-0.40, -0.12),
                     "t_inferior": between(-0.16, 0.04),
                     "t_anterior": between(0.26, 0.44),
                 },
@@ -315,8 +315,8 @@ FINDINGS: tuple[Finding, ...] = (
         (
             Form(
                 {
-                    "st_anterior": plus(0.17, 0.34),
-                    "st_left": plus(0.03, 0.14),
+                    "st_anterior": plus(0.14, 0.34),
+                    "st_left": plus(0.02, 0.14),
                     "st_inferior": plus(-0.10, 0.0),
                     "t_anterior": times(1.0, 1.7),
                     # The wall that is dying gives up its early forward forces.
@@ -341,7 +341,7 @@ FINDINGS: tuple[Finding, ...] = (
         (
             Form(
                 {
-                    "st_inferior": plus(0.28, 0.50),
+                    "st_inferior": plus(0.24, 0.50),
                     "st_left": plus(-0.12, 0.08),
                     "st_anterior": plus(-0.12, 0.0),
                     "t_inferior": times(1.1, 1.7),
@@ -365,8 +365,8 @@ FINDINGS: tuple[Finding, ...] = (
         (
             Form(
                 {
-                    "st_left": plus(-0.22, -0.13),
-                    "st_inferior": plus(-0.20, -0.09),
+                    "st_left": plus(-0.22, -0.10),
+                    "st_inferior": plus(-0.20, -0.07),
                     "st_anterior": plus(-0.12, -0.03),
                     "t_left": times(0.4, 1.0),
                 },
@@ -387,7 +387,7 @@ FINDINGS: tuple[Finding, ...] = (
         0.09,
         (
             Form(
-                {"t_anterior": between(-0.42, -0.26), "t_left": between(0.02, 0.14)},
+                {"t_anterior": between(-0.42, -0.20), "t_left": between(0.0, 0.12)},
                 (
                     "anterior t wave inversion",
                     "t wave inversion in v2 to v4",
@@ -395,7 +395,7 @@ FINDINGS: tuple[Finding, ...] = (
                 ),
             ),
             Form(
-                {"t_left": between(-0.36, -0.20), "t_anterior": between(0.02, 0.16)},
+                {"t_left": between(-0.36, -0.15), "t_anterior": between(0.0, 0.14)},
                 (
                     "lateral t wave inversion",
                     "t wave inversion in i, avl, v5 and v6",
@@ -403,7 +403,7 @@ FINDINGS: tuple[Finding, ...] = (
                 ),
             ),
             Form(
-                {"t_inferior": between(-0.50, -0.34), "t_left": between(0.16, 0.28)},
+                {"t_inferior": between(-0.50, -0.28), "t_left": between(0.14, 0.26)},
                 (
                     "inferior t wave inversion",
                     "t wave inversion in ii, iii and avf",
@@ -419,7 +419,7 @@ FINDINGS: tuple[Finding, ...] = (
         "prolonged QT interval",
         "repolarisation",
         0.07,
-        (Form({"qtc_interval": between(490, 560)}),),
+        (Form({"qtc_interval": between(476, 550)}),),
         ("prolonged qt interval", "qt prolongation", "long qt interval", "prolonged qt"),
         frozenset({"STACH", "AFIB", "AFLT"}),
         minor=True,

@@ -122,23 +122,29 @@ QRS_TEMPLATES: dict[str, Waves] = {
     ),
 }
 
+# Waves of the left ventricle, by which the axis is read, where the rest of the template is not.
+NUM_AXIS_WAVES = {"right_bundle": 3}
+
 
 def scaled_in_time(template: Waves, duration: float) -> Waves:
     """The template stretched to `duration` seconds; time 0 is the onset."""
     return Waves(template.centres * duration, template.widths * duration, template.vectors)
 
 
-def turned_to_axis(waves: Waves, axis: float) -> Waves:
+def turned_to_axis(waves: Waves, axis: float, num_turned: int | None = None) -> Waves:
     """Waves turned in the frontal plane until their net area points to `axis` degrees (0 = left, +90 = inferior).
 
     With the equilateral triangle of the limb leads this is exactly the axis read from the net areas of I and aVF:
-    atan2(2 aVF / sqrt(3), I).
+    atan2(2 aVF / sqrt(3), I). `num_turned`: only the first waves are looked at and turned, as the late forces of a
+    blocked right ventricle are left out when the axis is read.
     """
-    left, inferior, _ = waves.area_vector
+    early = slice(None, num_turned)
+    left, inferior, _ = Waves(waves.centres[early], waves.widths[early], waves.vectors[early]).area_vector
     angle = np.deg2rad(axis) - np.arctan2(inferior, left)
     cosine, sine = np.cos(angle), np.sin(angle)
-    rotation = np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
-    return Waves(waves.centres, waves.widths, waves.vectors @ rotation)
+    vectors = waves.vectors.copy()
+    vectors[early] @= np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+    return Waves(waves.centres, waves.widths, vectors)
 
 
 def p_wave(duration: float, vector: FloatArray) -> Waves:

@@ -16,6 +16,7 @@ from scipy.signal import butter, resample_poly, sosfilt
 
 from .heart_vector import (
     ELECTRODE_MATRIX,
+    NUM_AXIS_WAVES,
     PRECORDIAL_COEFFICIENTS,
     QRS_TEMPLATES,
     FloatArray,
@@ -54,9 +55,10 @@ class EcgParameters:
 
     `rhythm` "sinus", "fibrillation" or "flutter"; `conduction` "normal", "left_bundle" or "right_bundle";
     `heart_rate` of the ventricles (in flutter it follows from `atrial_rate` and `flutter_ratios`). `rr_variation`:
-    amplitude of respiratory arrhythmia, `rr_irregularity`: coefficient of variation in fibrillation. `axis`: frontal
-    QRS axis. `rotation` about the vertical axis (positive turns the forces forwards, an earlier transition).
-    `posterior_force` multiplies the backward left ventricular forces, `septal_force` the first wave. `t_*` and
+    amplitude of respiratory arrhythmia, `rr_irregularity`: coefficient of variation in fibrillation. `atrial_wave`:
+    height of fibrillatory and flutter waves. `axis`: frontal QRS axis, in right bundle branch block that of the left
+    ventricle, before the late forces. `rotation` about the vertical axis (positive turns the forces forwards, an
+    earlier transition). `posterior_force` multiplies the backward forces, `septal_force` the first wave. `t_*` and
     `st_*` are vectors along (left, inferior, anterior). `t_width`: standard deviation of T as a fraction of the
     interval from J point to end of T. `qtc_interval` is by Fridericia. The three noise amplitudes belong to one
     electrode.
@@ -118,12 +120,12 @@ PATIENT_RANGES: dict[str, tuple[float, float]] = {
     "p_amplitude": (0.14, 0.26),
     "p_axis": (35.0, 70.0),
     "qrs_duration": (80.0, 104.0),
-    "qrs_amplitude": (0.75, 1.25),
+    "qrs_amplitude": (0.70, 1.15),
     "axis": (-8.0, 82.0),
     "rotation": (-15.0, 15.0),
     "posterior_force": (0.85, 1.15),
     "septal_force": (0.6, 1.3),
-    "qtc_interval": (375.0, 430.0),
+    "qtc_interval": (375.0, 435.0),
     "st_left": (-0.01, 0.02),
     "st_inferior": (-0.01, 0.02),
     "st_anterior": (0.0, 0.05),
@@ -140,9 +142,9 @@ RECORD_RANGES: dict[str, tuple[float, float]] = {
     "respiratory_rate": (0.18, 0.33),
     "atrial_rate": (265.0, 325.0),
     "atrial_wave": (0.04, 0.09),
-    "baseline_wander": (0.01, 0.08),
-    "muscle_noise": (0.004, 0.022),
-    "mains_noise": (0.0, 0.010),
+    "baseline_wander": (0.01, 0.12),
+    "muscle_noise": (0.004, 0.030),
+    "mains_noise": (0.0, 0.015),
 }
 
 
@@ -179,11 +181,11 @@ def typical_anatomy() -> Anatomy:
 
 
 def draw_anatomy(generator: np.random.Generator) -> Anatomy:
-    """A patient: chest leads vary by some 12 % in gain and 0.06 in direction, QRS vectors by 10 %."""
-    gains = np.exp(0.12 * generator.standard_normal((6, 1)))
-    precordial = gains * PRECORDIAL_COEFFICIENTS + 0.06 * generator.standard_normal((6, 3))
-    factors = np.exp(0.10 * generator.standard_normal(5))
-    return Anatomy(precordial, factors, 0.10 * generator.standard_normal((5, 3)))
+    """A patient: chest leads vary by some 15 % in gain and 0.08 in direction, QRS vectors by 12 %."""
+    gains = np.exp(0.15 * generator.standard_normal((6, 1)))
+    precordial = gains * PRECORDIAL_COEFFICIENTS + 0.08 * generator.standard_normal((6, 3))
+    factors = np.exp(0.12 * generator.standard_normal(5))
+    return Anatomy(precordial, factors, 0.12 * generator.standard_normal((5, 3)))
 
 
 def draw_parameters(generator: np.random.Generator) -> EcgParameters:
@@ -228,7 +230,8 @@ def _qrs(parameters: EcgParameters, anatomy: Anatomy) -> Waves:
     # Turning the left-pointing forces forwards about the vertical axis.
     rotation = np.array([[np.cos(turn), 0.0, np.sin(turn)], [0.0, 1.0, 0.0], [-np.sin(turn), 0.0, np.cos(turn)]])
     waves = Waves(template.centres, template.widths, parameters.qrs_amplitude * vectors @ rotation)
-    return scaled_in_time(turned_to_axis(waves, parameters.axis), parameters.qrs_duration / 1000)
+    turned = turned_to_axis(waves, parameters.axis, NUM_AXIS_WAVES.get(parameters.conduction))
+    return scaled_in_time(turned, parameters.qrs_duration / 1000)
 
 
 def _repolarisation(parameters: EcgParameters, qt: float) -> Waves:
@@ -371,6 +374,16 @@ def measure(
     }
 
 
+def check_recording(duration: float, sampling_rate: int, noise: float) -> None:
+    """Raises ValueError for a length, sampling rate or noise level that cannot be simulated."""
+    if not duration >= 2:
+        raise ValueError(f"duration={duration}, expected at least 2 seconds")
+    if int(sampling_rate) != sampling_rate or not 50 <= sampling_rate <= 2000:
+        raise ValueError(f"sampling_rate={sampling_rate}, expected a whole number from 50 to 2000 Hz")
+    if not (np.isfinite(noise) and noise >= 0):
+        raise ValueError(f"noise={noise}, expected a finite factor of at least 0")
+
+
 def simulate_ecg(
     parameters: EcgParameters,
     anatomy: Anatomy,
@@ -384,12 +397,7 @@ def simulate_ecg(
 
     The same generator state gives the same ECG at every sampling rate and noise level.
     """
-    if not duration >= 2:
-        raise ValueError(f"duration={duration}, expected at least 2 seconds")
-    if int(sampling_rate) != sampling_rate or not 50 <= sampling_rate <= 2000:
-        raise ValueError(f"sampling_rate={sampling_rate}, expected a whole number from 50 to 2000 Hz")
-    if not (np.isfinite(noise) and noise >= 0):
-        raise ValueError(f"noise={noise}, expected a finite factor of at least 0")
+    check_recording(duration, sampling_rate, noise)
     num_simulated = round((duration + 2 * MARGIN) * SIMULATION_RATE)
     times = np.arange(num_simulated) / SIMULATION_RATE - MARGIN
     beats = _beat_times(parameters, duration, generator)

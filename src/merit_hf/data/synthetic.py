@@ -25,7 +25,7 @@ from .corpus import CorpusBuilder, quantise, row_from_record
 from .findings import BY_CODE, CODES, NORMAL, Form, apply_form, check_prevalence, draw_findings, draw_form
 from .randomness import record_generator
 from .report_writer import write_report
-from .simulator import SimulatedEcg, draw_anatomy, draw_parameters, redraw_recording, simulate_ecg
+from .simulator import SimulatedEcg, check_recording, draw_anatomy, draw_parameters, redraw_recording, simulate_ecg
 
 TASK = "findings"
 ADC_GAIN = 1000.0
@@ -82,6 +82,7 @@ class SyntheticCorpus(CorpusBuilder):
             raise ValueError(f"num_records={self.num_records}, expected at least 1")
         if self.seed < 0:
             raise ValueError(f"seed={self.seed}, expected 0 or greater")
+        check_recording(self.duration, self.sampling_rate, self.noise)
         self.lead_names = [canonical_lead(name) for name in self.lead_names]
         absent = [name for name in self.lead_names if name not in STANDARD_12]
         if absent or not self.lead_names or len(set(self.lead_names)) < len(self.lead_names):
@@ -204,8 +205,8 @@ class SyntheticCorpus(CorpusBuilder):
                 TASK: f"findings of the ECG: {names}",
                 "parameters": (
                     "true values: rate per minute, intervals and durations in ms (qtc by Fridericia), axis in "
-                    "degrees, lists in mV with one value a lead in the order of `lead_names` (st_levels 60 ms after the "
-                    "J point); null where there is no P wave"
+                    "degrees, lists in mV with one value a lead in the order of `lead_names` (st_levels 60 ms after "
+                    "the J point); null where there is no P wave"
                 ),
             },
             known_faults=(
