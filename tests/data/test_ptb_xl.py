@@ -197,7 +197,7 @@ def test_columns(make_tree: Callable[..., Path], tmp_path: Path) -> None:
     }
     assert all(fourth[task] == [] for task in TASK_SIZES)
     card = (tmp_path / "C" / "README.md").read_text(encoding="utf-8")
-    for words in ("cc-by-4.0", "90 stands for every age above 89", "wagner2020ptbxl", "strat_fold"):
+    for words in ("cc-by-4.0", "90 where the source has 300", "wagner2020ptbxl", "strat_fold"):
         assert words in card
 
 

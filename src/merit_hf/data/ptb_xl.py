@@ -148,7 +148,7 @@ class PtbXl(CorpusBuilder):
         return CardFacts(
             title=f"PTB-XL, {self.sampling_rate} Hz",
             summary=(
-                "Clinical 12-lead ECGs of 10 s, recorded between 1989 and 1996 in Germany, with the report of each "
+                "Clinical 12-lead ECGs of 10 s, recorded between 1989 and 1996, with the report of each "
                 f"and its SCP-ECG statements. Converted from PTB-XL's {self.sampling_rate} Hz files: the digital "
                 "samples are kept as they are."
             ),
@@ -163,7 +163,7 @@ class PtbXl(CorpusBuilder):
                 "form": "codes marked `form`; empty: not in this task",
                 "rhythm": "codes marked `rhythm`; empty: not in this task",
                 "all": "every SCP code of the record",
-                "age": "age at the recording; 90 stands for every age above 89 (300 in the source)",
+                "age": "age at the recording; 90 where the source has 300, its code for above 89",
                 "report_language": "told by the words in the report, as the source does not say; null where they do "
                 "not tell",
             },
