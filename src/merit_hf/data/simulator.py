@@ -309,7 +309,7 @@ def _muscle_filter() -> FloatArray:
 def electrode_noise(parameters: EcgParameters, times: FloatArray, generator: np.random.Generator) -> FloatArray:
     """Noise (9, samples) in mV at RA, LA, LL, V1 to V6: breathing and drift, muscle (20 to 150 Hz) and mains."""
     number = ELECTRODE_MATRIX.shape[1]
-    noise = sosfilt(_muscle_filter(), generator.standard_normal((number, times.size)), axis=1)
+    noise = sosfilt(_muscle_filter(), generator.standard_normal((number, times.size), dtype=np.float32), axis=1)
     # The filter keeps 52 % of the variance of white noise at 500 Hz.
     noise *= parameters.muscle_noise * np.exp(0.4 * generator.standard_normal((number, 1))) / np.sqrt(0.52)
     breathing = parameters.respiratory_rate
