@@ -4,7 +4,7 @@
 
 Every field of the YAML file can be replaced on the command line: --learning_rate 5e-4, --model.mask_ratio 0.5,
 --stages.0.num_train_epochs 10. An interrupted run continues with the same command and --resume_from_checkpoint latest.
-Two processes on a CPU: ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 examples/pretrain.py ...
+Two processes on a CPU: ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 examples/pretrain.py
 """
 
 from merit_hf.command_line import run_command

@@ -1,7 +1,7 @@
 """The command line of every example: a typed dataclass, an optional YAML file, and `--field value` overrides.
 
-Here lives how arguments are read, checked, explained and written back; which arguments a command has is said beside that
-command's dataclass. Nothing here knows about ECGs.
+Here lives how arguments are read, checked, explained and written back; which arguments a command has is said beside
+that command's dataclass. Nothing here knows about ECGs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
 import yaml
-
 
 T = TypeVar("T")
 Schema = Mapping[str, Any]
@@ -100,7 +99,9 @@ def run_command(main: Callable[[T], Any], arguments_class: type[T], description:
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The mapping in a YAML file. Raises ValueError if it is missing, not YAML, or not a mapping."""
     if not Path(path).is_file():
-        raise ValueError(f"{str(path)!r} is not a file: the first word must be a YAML file, or an option as --field value")
+        raise ValueError(
+            f"{str(path)!r} is not a file: the first word must be a YAML file, or an option as --field value"
+        )
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -153,7 +154,12 @@ def check_fields(arguments_class: type, values: Mapping[str, Any], where: str) -
 
 def help_text(arguments_class: type, description: str = "") -> str:
     """What `--help` prints: one paragraph a field, with type, unit and default."""
-    lines = [description.strip(), "", "usage: [FILE.yaml] [--field value ...]   nested fields: --model.mask_ratio 0.5", ""]
+    lines = [
+        description.strip(),
+        "",
+        "usage: [FILE.yaml] [--field value ...]   nested fields: --model.mask_ratio 0.5",
+        "",
+    ]
     lines += _help_lines(arguments_class, "--")
     return "\n".join(lines).strip()
 
@@ -246,7 +252,9 @@ def _check(values: Any, schema: Any, path: str, where: str, known: Callable[[], 
         return  # a scalar where fields belong: `build` says so with the field's name
     for name, value in values.items():
         if name not in schema:
-            raise ValueError(f"unknown field {path + str(name)!r} {where}{_suggestion(str(name), path, schema, known())}")
+            raise ValueError(
+                f"unknown field {path + str(name)!r} {where}{_suggestion(str(name), path, schema, known())}"
+            )
         _check(value, schema[name], f"{path}{name}.", where, known)
 
 
@@ -288,7 +296,7 @@ def _overrides(words: list[str]) -> list[tuple[list[str], Any]]:
 def _put(values: dict[str, Any], path: list[str], given: Any) -> None:
     """Sets one nested field; a position right after the end of a list adds an item."""
     place: Any = values
-    for name, following in zip(path, [*path[1:], None]):
+    for name, following in zip(path, [*path[1:], None], strict=True):
         if isinstance(place, list):
             if not name.isdigit() or int(name) > len(place):
                 raise ValueError(f"--{'.'.join(path)}: {name!r} is not one of the {len(place)} items, counted from 0")
@@ -329,7 +337,9 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
 
 
 def _convert_union(value: Any, parts: tuple[Any, ...], name: str) -> Any:
-    if type(None) in parts and (value is None or (isinstance(value, CommandLineText) and value.lower() in ("null", "none"))):
+    if type(None) in parts and (
+        value is None or (isinstance(value, CommandLineText) and value.lower() in ("null", "none"))
+    ):
         return None
     complaint: ValueError | None = None
     for part in parts:
@@ -352,7 +362,7 @@ def _convert_sequence(value: Any, hint: Any, name: str) -> Any:
     if origin is tuple and Ellipsis not in parts:
         if len(value) != len(parts):
             raise ValueError(f"{name} has {len(value)} values, expected {len(parts)}")
-        return tuple(_convert(item, part, name) for item, part in zip(value, parts))
+        return tuple(_convert(item, part, name) for item, part in zip(value, parts, strict=True))
     return origin(_convert(item, parts[0], f"{name}.{position}") for position, item in enumerate(value))
 
 

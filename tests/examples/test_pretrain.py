@@ -86,12 +86,30 @@ def test_killed_at_a_random_step_and_resumed_it_has_the_losses_of_an_unbroken_ru
 def test_two_processes_have_the_losses_of_one_and_resume_exactly(
     small_corpus: Path, small_recipe: Path, tmp_path: Path
 ) -> None:
-    words = [small_recipe, "--corpus", small_corpus, "--max_steps", "9", "--save_strategy", "steps", "--save_steps", "4"]
+    words = [
+        small_recipe,
+        "--corpus",
+        small_corpus,
+        "--max_steps",
+        "9",
+        "--save_strategy",
+        "steps",
+        "--save_steps",
+        "4",
+    ]
     words += ["--save_total_limit", "null"]
     # Dropout is drawn by each process for itself, so that only without it the two can agree.
     words += ["--model.ecg_config.attention_dropout", "0", "--model.ecg_config.hidden_dropout", "0"]
     words += ["--text_tower.attention_probs_dropout_prob", "0", "--text_tower.hidden_dropout_prob", "0"]
-    one = run(*words, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", "8", "--per_device_eval_batch_size", "4")
+    one = run(
+        *words,
+        "--output_dir",
+        tmp_path / "one",
+        "--per_device_train_batch_size",
+        "8",
+        "--per_device_eval_batch_size",
+        "4",
+    )
     assert one.returncode == 0, one.stderr
     two = run(*words, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", "4", processes=2)
     assert two.returncode == 0, two.stderr

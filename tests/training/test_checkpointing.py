@@ -121,8 +121,8 @@ class TestRunFolder:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            run.put_final(fail)
+            run.put_in_place(fail)
         assert (tmp_path / "model.safetensors").read_text() == "old"
-        run.put_final(write_all)
+        run.put_in_place(write_all)
         assert {entry.name for entry in tmp_path.iterdir()} == set(REQUIRED_FILES)
         assert (tmp_path / "model.safetensors").read_text() == "x"

@@ -18,7 +18,8 @@ from merit_hf.command_line import parse_arguments
 from merit_hf.data.corpus import load_corpus
 from merit_hf.objective_merit import normalize_embeds
 from merit_hf.training.arguments import PretrainingArguments
-from merit_hf.training.pretraining import METRICS, Pretrainer, TrainingSummary
+from merit_hf.training.pretraining import Pretrainer
+from merit_hf.training.running_metrics import METRICS, TrainingSummary
 from merit_hf.training.training_log import read_metrics
 
 
@@ -147,7 +148,14 @@ class TestRunFolder:
 class TestResume:
     def test_continues_exactly_from_any_checkpoint(self, pretrain: Any, tmp_path: Path) -> None:
         words = ["--save_strategy", "steps", "--save_steps", "4", "--save_total_limit", "null", "--logging_steps", "3"]
-        words += ["--gradient_accumulation_steps", "2", "--per_device_train_batch_size", "4", "--num_train_epochs", "2"]
+        words += [
+            "--gradient_accumulation_steps",
+            "2",
+            "--per_device_train_batch_size",
+            "4",
+            "--num_train_epochs",
+            "2",
+        ]
         pretrain(*words)
         whole = tmp_path / "run"
         steps = metrics_of(whole)[-1]["step"]
@@ -226,7 +234,10 @@ class TestStages:
         first, second = training[:3], training[3:]
         assert len(second) == summary.steps - 3
         assert all("contrastive_loss" not in line and "semantic_information" not in line for line in first)
-        assert all(line["semantic_information"] == pytest.approx(math.log(16) - line["contrastive_loss"], abs=1e-5) for line in second)
+        assert all(
+            line["semantic_information"] == pytest.approx(math.log(16) - line["contrastive_loss"], abs=1e-5)
+            for line in second
+        )
         assert first[0]["learning_rate"] == second[0]["learning_rate"] == 0.003
         ratios = {
             folder.name: MeritForPreTraining.from_pretrained(folder).config.mask_ratio
@@ -246,13 +257,20 @@ class TestStages:
 
 
 class TestObjective:
-    def test_accumulated_passes_equal_one_large_pass_for_the_structure_loss(self, pretrain: Any, tmp_path: Path) -> None:
+    def test_accumulated_passes_equal_one_large_pass_for_the_structure_loss(
+        self, pretrain: Any, tmp_path: Path
+    ) -> None:
         """The structure loss is a mean over records, so only the contrastive loss notices accumulation."""
         words = ["--model.contrastive_weight", "0", "--max_steps", "4", "--model.ecg_config.hidden_dropout", "0"]
         words += ["--model.ecg_config.attention_dropout", "0", "--eval_strategy", "no", "--save_strategy", "no"]
         pretrain(*words, "--per_device_train_batch_size", "8", output_dir=tmp_path / "large")
         pretrain(
-            *words, "--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2", output_dir=tmp_path / "small"
+            *words,
+            "--per_device_train_batch_size",
+            "4",
+            "--gradient_accumulation_steps",
+            "2",
+            output_dir=tmp_path / "small",
         )
         large, small = metrics_of(tmp_path / "large"), metrics_of(tmp_path / "small")
         assert len(large) == 4
@@ -285,7 +303,14 @@ class TestObjective:
         AutoProcessor.from_pretrained(run).tokenizer.save_pretrained(tmp_path / "tower")
         given = earlier.text_model.state_dict()
         for layers, same in (("0", True), ("all", False)):
-            words = ["--text_model", str(tmp_path / "tower"), "--model.text_trainable_layers", layers, "--max_steps", "2"]
+            words = [
+                "--text_model",
+                str(tmp_path / "tower"),
+                "--model.text_trainable_layers",
+                layers,
+                "--max_steps",
+                "2",
+            ]
             pretrain(*words, output_dir=tmp_path / layers)
             trained = MeritForPreTraining.from_pretrained(tmp_path / layers).text_model.state_dict()
             equal = {name: torch.equal(given[name], trained[name]) for name in given}
@@ -323,7 +348,7 @@ class TestRefusals:
         return folder
 
     def test_no_report_at_all(self, pretrain: Any, silent_corpus: Path, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"has no usable report in split 'train', but contrastive_weight=1.0"):
+        with pytest.raises(ValueError, match=r"split 'train' of .* has no usable report, but contrastive_weight=1"):
             pretrain(corpus=silent_corpus)
         assert not (tmp_path / "run").exists()
 
@@ -336,7 +361,9 @@ class TestRefusals:
 
     def test_corpus_smaller_than_a_batch(self, pretrain: Any, small_corpus: Path) -> None:
         number = len(load_corpus(small_corpus, split="train"))
-        with pytest.raises(ValueError, match=rf"has {number} records, fewer than one step takes: per_device_train_batch_size=32"):
+        with pytest.raises(
+            ValueError, match=rf"has {number} records, fewer than one step takes: per_device_train_batch_size=32"
+        ):
             pretrain("--per_device_train_batch_size", "32", "--gradient_accumulation_steps", "2")
 
     def test_used_output_folder(self, pretrain: Any, tmp_path: Path) -> None:

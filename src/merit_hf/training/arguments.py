@@ -60,7 +60,9 @@ class StageArguments:
     text_learning_rate: float | None = option(None, help="peak learning rate of the text tower")
     weight_decay: float | None = option(None, help="decoupled weight decay")
     warmup_ratio: float | None = option(None, help="share of the stage's steps with a rising learning rate")
-    warmup_steps: int | None = option(None, help="steps with a rising learning rate; replaces warmup_ratio", unit="steps")
+    warmup_steps: int | None = option(
+        None, help="steps with a rising learning rate; replaces warmup_ratio", unit="steps"
+    )
     max_grad_norm: float | None = option(None, help="largest norm of the gradient; 0 does not clip")
     per_device_train_batch_size: int | None = option(None, help="ECGs of one process in one forward pass", unit="ECGs")
     gradient_accumulation_steps: int | None = option(None, help="forward passes summed for one optimiser step")
@@ -69,7 +71,9 @@ class StageArguments:
     regularizer_weight: float | None = option(None, help="weight of mean(1 - cosine of the pair)")
     mask_ratio: float | None = option(None, help="share that is hidden")
     block_duration: float | None = option(None, help="length of a block", unit="seconds")
-    reconstruction_target: Literal["patch_normalized", "signal"] | None = option(None, help="what the decoder predicts")
+    reconstruction_target: Literal["patch_normalized", "signal"] | None = option(
+        None, help="what the decoder predicts"
+    )
     alignment_view: Literal["full", "visible"] | None = option(None, help="what the contrastive branch encodes")
     alignment_token_drop: float | None = option(None, help="share of tokens left out of the full contrastive pass")
     positives: Literal["pair", "same_report"] | None = option(None, help="whether equal reports are negatives")
@@ -113,7 +117,8 @@ class PretrainingArguments:
     # What is trained
     model: dict[str, Any] = option(
         {},
-        help="preset (tiny, small, base; default tiny) and fields of MeritConfig that replace its values; ecg_config: is nested",
+        help="preset (tiny, small, base; default tiny) and fields of MeritConfig that replace its values, those of "
+        "MeritEcgConfig under ecg_config",
         schema=_fields_of_model,
     )
     text_model: str | None = option(
@@ -133,14 +138,18 @@ class PretrainingArguments:
         {}, help="fields of EcgAugmentation; null shows every ECG as it is", schema=_fields_of_augmentation
     )
     report_augmentation: dict[str, Any] | None = option(
-        {}, help="fields of ReportAugmentation; null shows every report as it is", schema=_fields_of_report_augmentation
+        {},
+        help="fields of ReportAugmentation; null shows every report as it is",
+        schema=_fields_of_report_augmentation,
     )
 
     # How it is trained
     num_train_epochs: float = option(25.0, help="passes over the training split", unit="epochs")
     max_steps: int = option(-1, help="optimiser steps; if positive, replaces num_train_epochs", unit="steps")
     per_device_train_batch_size: int = option(
-        64, help="ECGs of one process in one forward pass; negatives come from this batch on all processes", unit="ECGs"
+        64,
+        help="ECGs of one process in one forward pass; negatives come from this batch on all processes",
+        unit="ECGs",
     )
     per_device_eval_batch_size: int | None = option(
         None, help="ECGs of one validation batch; null takes the training value", unit="ECGs"
@@ -151,7 +160,9 @@ class PretrainingArguments:
         "negatives of its own only",
     )
     learning_rate: float = option(1e-3, help="peak learning rate of AdamW")
-    text_learning_rate: float | None = option(None, help="peak learning rate of the text tower; null takes learning_rate")
+    text_learning_rate: float | None = option(
+        None, help="peak learning rate of the text tower; null takes learning_rate"
+    )
     weight_decay: float = option(
         0.05, help="decoupled weight decay of matrices and filters (not of biases, norms, embeddings, temperature)"
     )
@@ -160,11 +171,16 @@ class PretrainingArguments:
     adam_epsilon: float = option(1e-8, help="AdamW's epsilon")
     max_grad_norm: float = option(1.0, help="largest norm of the gradient; 0 does not clip")
     warmup_ratio: float = option(0.08, help="share of the steps with a rising learning rate; a cosine to 0 follows")
-    warmup_steps: int = option(0, help="steps with a rising learning rate; if positive, replaces warmup_ratio", unit="steps")
+    warmup_steps: int = option(
+        0, help="steps with a rising learning rate; if positive, replaces warmup_ratio", unit="steps"
+    )
     bf16: bool | Literal["auto"] = option(
         False, help="bfloat16 mixed precision; auto uses it where the processor has matrix instructions for it"
     )
     fp16: bool = option(False, help="float16 mixed precision with loss scaling (needs a GPU)")
+    attn_implementation: str | None = option(
+        None, help="attention back-end, e.g. eager, sdpa, flash_attention_2; null leaves the choice to transformers"
+    )
     gradient_checkpointing: bool = option(False, help="recompute activations in the backward pass to save memory")
     seed: int = option(0, help="fixes initial weights, data order, augmentation, masks and dropout")
     stages: list[StageArguments] = option(

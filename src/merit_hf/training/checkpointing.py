@@ -1,4 +1,4 @@
-"""Checkpoints of a run that survive a kill or a power cut at any moment: complete under their final name, or not there.
+"""Checkpoints that survive a kill or a power cut at any moment: complete under their final name, or not there.
 
 Here is how a checkpoint folder is written, found, checked and pruned; what is put into it is said by the loop.
 """
@@ -55,10 +55,14 @@ class Progress:
         try:
             values = json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
-            raise ValueError(f"{folder / PROGRESS_FILE} is damaged ({error}); resume from another checkpoint") from None
+            raise ValueError(
+                f"{folder / PROGRESS_FILE} is damaged ({error}); resume from another checkpoint"
+            ) from None
         known = {item.name for item in fields(cls)}
         if not isinstance(values, dict) or set(values) != known:
-            raise ValueError(f"{folder / PROGRESS_FILE} was written by another version: expected fields {sorted(known)}")
+            raise ValueError(
+                f"{folder / PROGRESS_FILE} was written by another version: expected fields {sorted(known)}"
+            )
         return cls(**values)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-# Matrices and filters multiply signals, and shrinking them regularises. Biases, norms, embeddings, learned tokens and the
-# temperature set levels: pulling those to 0 means pulling the model to something arbitrary.
+# Matrices and filters multiply signals, and shrinking them regularises. Biases, norms, embeddings, learned tokens and
+# the temperature set levels: pulling those to 0 means pulling the model to something arbitrary.
 _DECAYING = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
@@ -51,7 +51,7 @@ def build_optimizer(
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:
-    """Sets every group to `factor` of its peak. Returns the first group's learning rate, which is what the log shows."""
+    """Sets every group to `factor` of its peak. Returns the first group's learning rate, which the log shows."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * factor
     return float(optimizer.param_groups[0]["lr"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from .checkpointing import Checkpoints, sync_entry, sync_folder
 
 ARGUMENTS_FILE = "training_config.yaml"
-_FINAL = ".writing-final"
+_UNFINISHED = ".writing"
 # Everything a run writes; --overwrite removes these and nothing else.
 _OWN_FILES = (
     ARGUMENTS_FILE,
@@ -28,7 +28,7 @@ _OWN_FILES = (
     "vocab.json",
     "added_tokens.json",
 )
-_OWN_FOLDERS = ("checkpoints", "tensorboard", _FINAL)
+_OWN_FOLDERS = ("checkpoints", "tensorboard", _UNFINISHED)
 
 
 class RunFolder:
@@ -52,8 +52,8 @@ class RunFolder:
         """Makes the folder ready, or refuses.
 
         Raises:
-            ValueError: the folder holds something and neither resuming nor overwriting was asked for; or a run is to be
-                resumed where none began.
+            ValueError: the folder holds something and neither resuming nor overwriting was asked for; or a run is to
+                be resumed where none began.
         """
         if resume:
             if overwrite:
@@ -63,8 +63,8 @@ class RunFolder:
         elif self.path.is_dir() and any(self.path.iterdir()):
             if not overwrite:
                 raise ValueError(
-                    f"--output_dir {self.path} is not empty: continue with --resume_from_checkpoint latest, replace it "
-                    "with --overwrite, or name another folder"
+                    f"--output_dir {self.path} is not empty: continue with --resume_from_checkpoint latest, "
+                    "replace it with --overwrite, or name another folder"
                 )
             self._clear()
         elif self.path.exists() and not self.path.is_dir():
@@ -72,13 +72,13 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         self.checkpoints.remove_unfinished()
 
-    def put_final(self, write: Callable[[Path], None]) -> None:
-        """Writes the final model and processor beside the run's other files: complete, or as before.
+    def put_in_place(self, write: Callable[[Path], None]) -> None:
+        """Writes files (processor and arguments, the final model) beside the run's others: complete, or as before.
 
         `write` puts the files into the folder it is given. They are synced and moved one by one, weights last, so that
         a folder with weights has all the rest.
         """
-        folder = self.path / _FINAL
+        folder = self.path / _UNFINISHED
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir()

@@ -1,4 +1,7 @@
-"""The learning rate as a function of the step, without state, so that a resumed run needs none. Only schedules live here."""
+"""The learning rate as a function of the step; without state, so that a resumed run needs none.
+
+Only schedules live here.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class CosineSchedule:
             raise ValueError(f"warmup_steps={self.warmup_steps} must be between 0 and num_steps={self.num_steps}")
 
     def __call__(self, step: int) -> float:
-        """The factor of the peak learning rate that optimiser step `step`, counted from 0, uses; never 0 before the end."""
+        """The factor of the peak learning rate for optimiser step `step`, counted from 0; never 0 before the end."""
         if step < self.warmup_steps:
             return (step + 1) / (self.warmup_steps + 1)
         # The step after the last would be exactly 0, so that no step is spent with a learning rate of 0.
@@ -34,5 +37,5 @@ class CosineSchedule:
 
 
 def warmup_length(num_steps: int, warmup_steps: int, warmup_ratio: float) -> int:
-    """Steps of warm-up: `warmup_steps` if positive, else the share `warmup_ratio` rounded up; never more than there are."""
+    """Steps of warm-up: `warmup_steps` if positive, else the share `warmup_ratio`, rounded up; at most `num_steps`."""
     return min(num_steps, warmup_steps if warmup_steps > 0 else math.ceil(num_steps * warmup_ratio))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedTokenizerBase
@@ -76,10 +76,11 @@ def starting_model(arguments: PretrainingArguments, tokenizer: PreTrainedTokeniz
         text = small_text_config(tokenizer, **fields)
     else:
         text = load_text_tower(arguments.text_model)[0]
-    return MeritForPreTraining.from_ecg_text_pretrained(config.ecg_config, text, **_own_fields(config))
+    model = MeritForPreTraining.from_ecg_text_pretrained(config.ecg_config, text, **_own_fields(config))
+    return cast(MeritForPreTraining, model)
 
 
 def _own_fields(config: MeritConfig) -> Mapping[str, Any]:
     """The fields of MeritConfig itself, towers apart."""
-    names = {field.name for field in dataclasses.fields(config)} & set(MeritConfig.__annotations__)  # type: ignore[arg-type]
+    names = {field.name for field in dataclasses.fields(config)} & set(MeritConfig.__annotations__)
     return {name: getattr(config, name) for name in sorted(names - {"ecg_config", "text_config"})}

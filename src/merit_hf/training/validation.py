@@ -21,8 +21,8 @@ def validate(
 ) -> dict[str, float]:
     """Validation metrics of the current objective, prefixed `validation_`.
 
-    Every batch is judged by itself, with its own records as negatives, so that the result does not depend on the number
-    of processes. `structure_information` is −½ ln of the mean loss.
+    Every batch is judged by itself, with its own records as negatives, so that the result does not depend on the
+    number of processes. `structure_information` is −½ ln of the mean loss.
 
     Args:
         model: is in evaluation mode inside this function, and afterwards as before.
@@ -50,7 +50,9 @@ def validate(
         model.train(was_training)
     totals = reduce(sums.to(model.device if model.device.type != "mps" else "cpu")).cpu()
     metrics = {
-        f"validation_{name}": float(total / weight) for name, (total, weight) in zip(names, totals) if weight > 0
+        f"validation_{name}": float(total / weight)
+        for name, (total, weight) in zip(names, totals, strict=True)
+        if weight > 0
     }
     for name, value in metrics.items():
         if not math.isfinite(value):

@@ -1,0 +1,131 @@
+"""What a run reads: the splits of its corpus, and batches of them with or without augmentation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from accelerate import Accelerator
+
+from ..configuration_merit import MeritConfig
+from ..data.augmentation import EcgAugmentation
+from ..data.batching import ReportLengthBatchSampler
+from ..data.collator import MeritCollator
+from ..data.corpus import load_corpus
+from ..data.pretraining_dataset import PretrainingDataset, report_lengths
+from ..data.report_augmentation import ReportAugmentation
+from ..processing_merit import MeritProcessor
+from .arguments import PretrainingArguments
+from .batches import Batch, ProcessShare, WholeBatches, make_loader
+
+
+class RunData:
+    """The corpus of a run as one of its processes sees it.
+
+    Args:
+        arguments: of the run.
+        stage_configs: the model's configuration in each stage.
+        accelerator: says which process this is.
+
+    Raises:
+        ValueError: no such corpus or split, no reports where the objective needs them, or fewer records than a step
+            takes.
+    """
+
+    def __init__(
+        self, arguments: PretrainingArguments, stage_configs: Sequence[MeritConfig], accelerator: Accelerator
+    ) -> None:
+        self.arguments = arguments
+        self.accelerator = accelerator
+        self.ecg_augmentation = None if arguments.augmentation is None else EcgAugmentation(**arguments.augmentation)
+        self.report_augmentation = None
+        if arguments.report_augmentation is not None:
+            self.report_augmentation = ReportAugmentation(**arguments.report_augmentation)
+        split = load_corpus(arguments.corpus, split=arguments.train_split)
+        if arguments.max_train_samples is not None:
+            split = split.select(range(min(arguments.max_train_samples, len(split))))
+        self.train = PretrainingDataset(split)
+        self.train_reports = self.train.reports(self.report_augmentation)
+        self.validation: PretrainingDataset | None = None
+        if arguments.eval_strategy != "no":
+            self.validation = PretrainingDataset(load_corpus(arguments.corpus, split=arguments.validation_split))
+        for stage, config in enumerate(stage_configs):
+            self._check(stage, config)
+
+    def _check(self, stage: int, config: MeritConfig) -> None:
+        arguments, where = self.arguments, f"split {self.arguments.train_split!r} of corpus {self.arguments.corpus}"
+        if config.contrastive_weight > 0 and not any(self.train_reports):
+            raise ValueError(
+                f"{where} has no usable report, but contrastive_weight={config.contrastive_weight}: give "
+                "--model.contrastive_weight 0 to train on signals alone, or check report_augmentation's "
+                "report_languages and min_words"
+            )
+        batch_size = arguments.stage_value(stage, "per_device_train_batch_size")
+        accumulated = arguments.stage_value(stage, "gradient_accumulation_steps")
+        processes = self.accelerator.num_processes
+        if len(self.train) < batch_size * processes * accumulated:
+            raise ValueError(
+                f"{where} has {len(self.train)} records, fewer than one step takes: per_device_train_batch_size="
+                f"{batch_size} x {processes} processes x gradient_accumulation_steps={accumulated}"
+            )
+
+    def batch_sampler(self, stage: int, config: MeritConfig, processor: MeritProcessor) -> ReportLengthBatchSampler:
+        """Batches of all processes together, of like report lengths where the stage reads reports."""
+        lengths = None
+        if config.contrastive_weight > 0:
+            lengths = report_lengths(self.train_reports, processor.tokenizer, config.max_text_length)
+        return ReportLengthBatchSampler(
+            lengths,
+            self.arguments.stage_value(stage, "per_device_train_batch_size") * self.accelerator.num_processes,
+            num_records=len(self.train),
+            seed=self.arguments.seed,
+        )
+
+    def train_batches(
+        self,
+        batches: ReportLengthBatchSampler,
+        epoch: int,
+        first_batch: int,
+        processor: MeritProcessor,
+        config: MeritConfig,
+    ) -> Iterator[Batch]:
+        """This process' part of the batches of an epoch, from `first_batch` on, augmented."""
+        batches.set_epoch(epoch)
+        share = ProcessShare(batches, self.accelerator.process_index, self.accelerator.num_processes, first_batch)
+        return self._loaded(self.train, share, self._collator(processor, config, augmented=True))
+
+    def clean_batches(
+        self, dataset: PretrainingDataset, batch_size: int, processor: MeritProcessor, config: MeritConfig
+    ) -> Iterator[Batch]:
+        """All records of a split in order and as they are, shared among the processes by whole batches."""
+        batches = WholeBatches(
+            len(dataset), batch_size, self.accelerator.process_index, self.accelerator.num_processes
+        )
+        return self._loaded(dataset, batches, self._collator(processor, config, augmented=False))
+
+    def _collator(self, processor: MeritProcessor, config: MeritConfig, *, augmented: bool) -> MeritCollator:
+        reports = self.report_augmentation
+        if reports is not None and not augmented:
+            reports = dataclasses.replace(reports, probability=0.0)  # still leaves out what is no report
+        return MeritCollator(
+            processor,
+            max_text_length=config.max_text_length,
+            augmentation=self.ecg_augmentation if augmented else None,
+            report_augmentation=reports,
+            seed=self.arguments.seed,
+            num_mask_units=config.num_mask_units,
+            num_patches=config.ecg_config.num_patches,
+        )
+
+    def _loaded(self, dataset: PretrainingDataset, batches: Any, collator: MeritCollator) -> Iterator[Batch]:
+        device = self.accelerator.device
+        loader = make_loader(
+            dataset,
+            batches,
+            collator,
+            num_workers=self.arguments.dataloader_num_workers,
+            pin_memory=self.arguments.dataloader_pin_memory and device.type == "cuda",
+        )
+        for batch in loader:
+            yield {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
