@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 from importlib import resources
 from pathlib import Path
 
@@ -175,6 +176,33 @@ def test_options_change_what_they_name_and_nothing_else() -> None:
 def test_senseless_options_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SyntheticCorpus(**options)  # type: ignore[arg-type]
+
+
+def run_command(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    script = Path(__file__).resolve().parents[2] / "dataset_scripts" / "synthetic.py"
+    monkeypatch.setattr("sys.argv", [str(script), *words])
+    runpy.run_path(str(script), run_name="__main__")
+
+
+def test_command_makes_the_corpus_that_its_options_describe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["--num_records", "12", "--lead_names", "I", "V1", "--prevalence.NORM", "1", "--duration", "5"]
+    run_command(monkeypatch, *options, "--output_dir", str(tmp_path / "corpus"))
+    rows = load_corpus(tmp_path / "corpus", "train")
+    assert rows[0]["lead_names"] == ["I", "V1"]
+    assert rows[0]["num_samples"] == 500
+    assert {name for row in rows["findings"] for name in rows.features["findings"].feature.int2str(row)} == {NORMAL}
+    assert "seed=0" in (tmp_path / "corpus" / "README.md").read_text(encoding="utf-8")
+
+
+def test_command_names_a_wrong_option_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run_command(monkeypatch, "--prevalence.AFIBB", "0.3", "--output_dir", str(tmp_path / "corpus"))
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err.strip()
+    assert "AFIBB" in message
+    assert "\n" not in message
 
 
 # --- reports ---
