@@ -40,6 +40,13 @@ def test_a_record_goes_by_three_names(tmp_path, name):
     assert read_ecg(tmp_path / name).signal.shape == (3, 500)
 
 
+@pytest.mark.parametrize("name", ["40689238", "40689238.hea", "40689238.dat"])
+def test_a_record_may_be_named_by_a_number(tmp_path, name):
+    # Its header then starts with a line of numbers only, which must not pass for a table.
+    write_record(tmp_path, "40689238")
+    assert read_ecg(tmp_path / name).signal.shape == (3, 500)
+
+
 def test_units_are_those_of_each_signal(tmp_path):
     counts = write_record(tmp_path, units=["mV", "uV", "V"])
     expected = ((counts - 7) / 200.0).T * np.array([[1.0], [1e-3], [1e3]])

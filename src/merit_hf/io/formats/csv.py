@@ -21,7 +21,7 @@ _MISSING = ("", "nan", "na", "null", "none")
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """Text whose first or second line that is no comment consists of numbers."""
+    """Text of numbers, after at most one line of names. (A WFDB header may start with a line of numbers, too.)"""
     if b"\0" in head:
         return False
     try:
@@ -31,7 +31,7 @@ def matches(path: Path, head: bytes) -> bool:
             return False
         text = head[: error.start].decode("utf-8-sig")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")][:2]
-    return any(_is_numeric(_split(line, _delimiter(line))) for line in lines)
+    return bool(lines) and _is_numeric(_split(lines[-1], _delimiter(lines[-1])))
 
 
 def read(
