@@ -153,12 +153,12 @@ def compose(
     from merit_hf.plotting import GREY, INK, MM_PER_INCH, draw_paper, plan_paper, plot_aurocs, plot_scores
 
     paper = plan_paper(record)
-    below = 24.0 + 5.5 * len(scores) + 12.0  # mm: headings, a line a label, axis
+    below = 29.0 + 5.5 * len(scores) + 12.0  # mm: headings, a line a label, axis
     height = paper.height + below
     figure = Figure(figsize=(paper.width / MM_PER_INCH, height / MM_PER_INCH), dpi=150, facecolor="white")
     axes = figure.add_axes((0, below / height, 1, paper.height / height))
     draw_paper(axes, record, paper, title=f"Synthetic ECG {record.record_id} of a patient not seen in training")
-    bottom, share = 12.0 / height, (below - 36.0) / height
+    bottom, share = 12.0 / height, (below - 41.0) / height
     left = figure.add_axes((0.21, bottom, 0.26, share))
     right = figure.add_axes((0.72, bottom, 0.26, share))
     plot_scores(left, scores, reference=untrained, truth=truth, score_name="zero-shot score")

@@ -242,7 +242,8 @@ def plot_aurocs(
     others = None if reference is None else [reference["per_label"][label]["auroc"] for label in labels]
     shown = [(label_names or {}).get(label, label) for label in labels]
     _draw_pairs(axes, shown, [aurocs[label] for label in labels], others, (), names)
-    axes.set_xlim(0, 1)
+    axes.set_xlim(0, 1.12)  # room for the numbers
+    axes.set_xticks(np.linspace(0, 1, 6))
     axes.axvline(0.5, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set_xlabel("AUROC (dashed: chance)", color=GREY, fontsize=8)
 
@@ -388,9 +389,9 @@ def _draw_pairs(
         axes.barh(places + lift, values, height=0.46, color=TRAINED, label=names[0])
         axes.barh(places - 0.26, others, height=0.26, color=UNTRAINED, label=names[1])
     right = max([*values, *(others or []), 0.0])
-    for place, value in zip(places, values, strict=True):
+    for height, value in zip(places, values, strict=True):
         # On white, because a reference line may pass behind the number.
-        number = axes.text(value + 0.012 * right, place + lift, f"{value:.2f}", va="center", fontsize=7, color=GREY)
+        number = axes.text(value + 0.012 * right, height + lift, f"{value:.2f}", va="center", fontsize=7, color=GREY)
         number.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.4})
     axes.set_ylim(-len(labels) + 0.4, 0.6)
     if right > 0:
@@ -400,7 +401,10 @@ def _draw_pairs(
         handles.append(axes.scatter([], [], color=TRUTH, s=22))
         texts.append("true finding")
     if handles:
-        axes.legend(handles, texts, frameon=False, fontsize=8, loc="lower right", labelcolor=INK)
+        # Above the bars, where no bar can reach.
+        style: dict[str, Any] = {"frameon": False, "fontsize": 8, "labelcolor": INK, "handlelength": 1.2}
+        place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2}
+        axes.legend(handles, texts, ncols=len(handles), columnspacing=1.2, **place, **style)
     _quiet(axes)
     axes.set_yticks(places, [f"{label}  ●" if label in truth else label for label in labels])
     for tick, label in zip(axes.get_yticklabels(), labels, strict=True):
