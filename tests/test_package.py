@@ -160,7 +160,7 @@ def test_wheel_metadata(wheel):
     metadata = message_from_bytes(wheel.read(name))
     assert metadata["Version"] == merit_hf.__version__
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert set(metadata.get_all("Provides-Extra")) == {"all", "data", "eval", "plot", "test", "train"}
+    assert {"all", "data", "eval", "plot", "test", "train"} <= set(metadata.get_all("Provides-Extra"))
     pinned = {}
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         if line and not line.startswith("#"):

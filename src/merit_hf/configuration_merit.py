@@ -146,7 +146,7 @@ class MeritConfig(PreTrainedConfig):
 
     model_type = "merit"
     sub_configs_defaults: ClassVar[dict[str, Any]] = {
-        "ecg_config": MeritEcgConfig,
+        "ecg_config": SubConfigSpec(config_class=MeritEcgConfig),
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="bert"),
     }
 
