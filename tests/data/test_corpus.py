@@ -28,6 +28,7 @@ from merit_hf.data.corpus import (
     row_from_record,
     write_corpus,
 )
+from merit_hf.data.row import exact_counts, faithful_gain
 from merit_hf.io import EcgRecord
 
 LABELS = ["AFIB", "NORM", "_AVB"]
@@ -295,13 +296,27 @@ def test_stated_gains_bring_the_counts_back(gain: float) -> None:
     np.testing.assert_allclose(row["adc_gain"], gain, rtol=1e-7)
 
 
+@pytest.mark.parametrize("gain", [200.0, 1000.0, 4.88, 32768.0])
+@pytest.mark.parametrize("fault", ["none", "missing", "not whole", "too large", "no gain"])
+def test_the_short_way_to_counts_is_the_long_way(gain: float, fault: str) -> None:
+    counts = np.random.default_rng(0).integers(-32767, 32768, size=(2, 500))
+    signal = (counts / gain).astype(np.float32)
+    stated = None if fault == "no gain" else [gain, gain]
+    signal[0, 7] = {"missing": np.nan, "not whole": 3.3 / gain, "too large": 40_000 / gain}.get(fault, 0.0)
+    short, (long, long_gain) = exact_counts(signal, stated), quantise(signal, faithful_gain(signal, stated))
+    # float32 cannot hold 4.88, and the quotient by a neighbour of it is not always the same
+    assert (short is not None) == (fault == "none" and gain != 4.88)
+    if short is not None:
+        np.testing.assert_array_equal(short[0], long)
+        np.testing.assert_array_equal(short[1], long_gain)
+        assert (short[0].dtype, short[1].dtype) == (long.dtype, long_gain.dtype)
+
+
 def test_gain_without_a_stated_one() -> None:
     generator = np.random.default_rng(0)
     microvolts = (generator.integers(-3000, 3000, 1000) / 1000).astype(np.float32)
     smooth = generator.normal(size=1000).astype(np.float32)
-    row = row_from_record(
-        EcgRecord(np.stack([microvolts, smooth]), 500.0, ("I", "II")), ecg_id="a", patient_id=None
-    )
+    row = row_from_record(EcgRecord(np.stack([microvolts, smooth]), 500.0, ("I", "II")), ecg_id="a", patient_id=None)
     assert row["adc_gain"][0] == 1000
     np.testing.assert_array_equal(record_from_row(row).signal[0], microvolts)
     assert np.abs(record_from_row(row).signal[1] - smooth).max() <= np.abs(smooth).max() / 2**15

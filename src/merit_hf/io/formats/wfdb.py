@@ -1,15 +1,18 @@
 """WFDB records (PhysioNet): a text header with one or more signal files, possibly in several segments.
 
-Everything about this format lives here; decoding the samples is the wfdb library's work.
+Everything about this format lives here; decoding the samples is the work of `plain_wfdb.py` for the usual form, and of
+the wfdb library for every other.
 """
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from merit_hf.io.plain_wfdb import read_plain
 from merit_hf.io.record import EcgRecord
 from merit_hf.leads_merit import canonical_lead, canonical_units, to_millivolts
 
@@ -50,19 +53,10 @@ def read(
         lead_names: names for the signals read, in order, where those in the header are not names of leads.
         units: unit of the physical values, where the header gives none that is a voltage.
     """
-    import wfdb  # only this format needs it, and it brings pandas
-
     header = _header_of(path) or path
-    record_path = str(header.with_suffix("")) if header.suffix == ".hea" else str(header)
-    try:
-        record = wfdb.rdrecord(record_path, physical=True, smooth_frames=False)
-    except Exception as error:  # the library fails in many ways on broken files
-        raise ValueError(f"{path}: {_what_is_wrong(header, error)}") from error
-    names = list(record.sig_name or [])
-    if not names or not record.sig_len:
-        raise ValueError(f"{path}: nothing to read in {len(names)} signals of {record.sig_len or 0} samples.")
-    signal_units = record.units or _units_by_segment(wfdb, record_path, names)
-
+    record = read_plain(header) or _read_any(path, header)
+    names = list(record.sig_name)
+    signal_units = record.units
     rows = _chosen_rows(path, channels, names)
     if lead_names is not None and len(lead_names) != len(rows):
         raise ValueError(f"{path}: {len(lead_names)} lead_names= for {len(rows)} signals ({', '.join(names)}).")
@@ -109,6 +103,22 @@ def read(
         sex=sex.group(1) if sex else None,
         metadata=metadata,
     )
+
+
+def _read_any(path: Path, header: Path) -> Any:
+    """Record of any form, read by the library."""
+    import wfdb  # slow to import, and only rare records need it
+
+    record_path = str(header.with_suffix("")) if header.suffix == ".hea" else str(header)
+    try:
+        record = wfdb.rdrecord(record_path, physical=True, smooth_frames=False)
+    except Exception as error:  # the library fails in many ways on broken files
+        raise ValueError(f"{path}: {_what_is_wrong(header, error)}") from error
+    names = list(record.sig_name or [])
+    if not names or not record.sig_len:
+        raise ValueError(f"{path}: nothing to read in {len(names)} signals of {record.sig_len or 0} samples.")
+    record.units = record.units or _units_by_segment(wfdb, record_path, names)
+    return record
 
 
 def _is_header(head: bytes) -> bool:
@@ -161,6 +171,7 @@ def _lead_or_other(path: Path, name: str, units: str, given: str | None) -> str 
     return lead
 
 
+@lru_cache(maxsize=64)
 def _is_voltage(units: str) -> bool:
     try:
         return canonical_units(units) != "zscore"
