@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,51 +87,38 @@ def test_killed_at_a_random_step_and_resumed_it_has_the_losses_of_an_unbroken_ru
 def test_two_processes_have_the_losses_of_one_and_resume_exactly(
     small_corpus: Path, small_recipe: Path, tmp_path: Path
 ) -> None:
-    words = [
-        small_recipe,
-        "--corpus",
-        small_corpus,
-        "--max_steps",
-        "9",
-        "--save_strategy",
-        "steps",
-        "--save_steps",
-        "4",
+    """In three stages, of which each of the first two leaves the parameters of one branch unused."""
+    words: list[str | Path] = [small_recipe, "--corpus", small_corpus]
+    words += [
+        "--stages.0.contrastive_weight",
+        "0",
+        "--stages.1.reconstruction_weight",
+        "0",
+        "--stages.2.learning_rate",
+        "1e-3",
     ]
-    words += ["--save_total_limit", "null"]
+    words += ["--max_steps", "4", "--save_strategy", "steps", "--save_steps", "3", "--save_total_limit", "null"]
+    words += ["--per_device_eval_batch_size", "4", "--model.positives", "same_report"]
     # Dropout is drawn by each process for itself, so that only without it the two can agree.
     words += ["--model.ecg_config.attention_dropout", "0", "--model.ecg_config.hidden_dropout", "0"]
     words += ["--text_tower.attention_probs_dropout_prob", "0", "--text_tower.hidden_dropout_prob", "0"]
-    one = run(
-        *words,
-        "--output_dir",
-        tmp_path / "one",
-        "--per_device_train_batch_size",
-        "8",
-        "--per_device_eval_batch_size",
-        "4",
-    )
-    assert one.returncode == 0, one.stderr
-    two = run(*words, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", "4", processes=2)
-    assert two.returncode == 0, two.stderr
-    alone, together = losses(tmp_path / "one"), losses(tmp_path / "two")
-    assert len(alone) == len(together) > 9
+    one, two = tmp_path / "one", tmp_path / "two"
+    done = run(*words, "--output_dir", one, "--per_device_train_batch_size", "8")
+    assert done.returncode == 0, done.stderr
+    words += ["--output_dir", two, "--per_device_train_batch_size", "4"]
+    done = run(*words, processes=2)
+    assert done.returncode == 0, done.stderr
+    alone, together = losses(one), losses(two)
+    assert len(alone) == len(together) == 12 + 3  # a line a step, and a validation a stage
+    assert alone[0] == pytest.approx(together[0], rel=1e-5)
     for first, second in zip(alone, together, strict=True):
         assert second == pytest.approx(first, rel=2e-3, abs=2e-4)
-    assert alone[0] == pytest.approx(together[0], rel=1e-5)
 
-    for checkpoint in ("step-000008", "step-000009"):
-        for file in (tmp_path / "two" / "checkpoints" / checkpoint).iterdir():
-            file.unlink()
-        (tmp_path / "two" / "checkpoints" / checkpoint).rmdir()
-    again = run(
-        *words,
-        *("--output_dir", tmp_path / "two", "--per_device_train_batch_size", "4"),
-        *("--resume_from_checkpoint", "latest"),
-        processes=2,
-    )
-    assert again.returncode == 0, again.stderr
-    assert losses(tmp_path / "two") == together
+    for later in ("step-000008", "step-000009", "step-000012"):
+        shutil.rmtree(two / "checkpoints" / later)
+    done = run(*words, "--resume_from_checkpoint", "latest", processes=2)
+    assert done.returncode == 0, done.stderr
+    assert losses(two) == together
 
 
 def test_help_and_bad_input_answer_in_plain_words(small_corpus: Path, small_recipe: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from merit_hf.data.corpus import load_corpus
 from merit_hf.objective_merit import normalize_embeds
 from merit_hf.training.arguments import PretrainingArguments
 from merit_hf.training.pretraining import Pretrainer
+from merit_hf.training.processes import make_accelerator
 from merit_hf.training.running_metrics import METRICS, TrainingSummary
 from merit_hf.training.training_log import read_metrics
 
@@ -185,6 +186,15 @@ class TestResume:
         broken = killed_after(tmp_path / "run", 0, tmp_path / "broken")
         pretrain("--max_steps", "4", "--resume_from_checkpoint", "latest", output_dir=broken)
         assert metrics_of(broken) == whole
+
+    def test_a_finished_run_stays_as_it_is(self, pretrain: Any, tmp_path: Path) -> None:
+        pretrain("--max_steps", "3")
+        before, lines = load_file(tmp_path / "run" / "model.safetensors"), metrics_of(tmp_path / "run")
+        summary = pretrain("--max_steps", "3", "--resume_from_checkpoint", "latest")
+        after = load_file(tmp_path / "run" / "model.safetensors")
+        assert summary.steps == 3
+        assert metrics_of(tmp_path / "run") == lines
+        assert all(torch.equal(before[name], after[name]) for name in before)
 
     def test_an_older_checkpoint_by_name(self, pretrain: Any, tmp_path: Path) -> None:
         words = ["--max_steps", "6", "--save_strategy", "steps", "--save_steps", "2", "--save_total_limit", "null"]
@@ -372,6 +382,13 @@ class TestRefusals:
             pretrain("--max_steps", "1")
         pretrain("--max_steps", "2", "--overwrite")
         assert metrics_of(tmp_path / "run")[-1]["step"] == 2
+
+    def test_processes_that_do_not_see_each_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        arguments = parse_arguments(PretrainingArguments, ["--corpus", "C", "--output_dir", "R"])
+        PartialState()  # as if accelerate had found itself alone
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        with pytest.raises(ValueError, match="2 processes were launched, but each sees 1"):
+            make_accelerator(arguments, [])
 
     def test_divergence_stops_the_run_before_anything_is_kept(self, pretrain: Any, tmp_path: Path) -> None:
         words = ["--learning_rate", "1e30", "--max_grad_norm", "0", "--warmup_ratio", "0", "--save_strategy", "steps"]

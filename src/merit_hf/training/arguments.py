@@ -219,6 +219,7 @@ class PretrainingArguments:
         limit, samples = self.save_total_limit, self.max_train_samples
         _require(limit is None or limit >= 1, f"save_total_limit={limit} must be at least 1, or null to keep all")
         _require(samples is None or samples >= 1, f"max_train_samples={samples} must be at least 1, or null for all")
+        _require(0 <= self.seed < 2**32, f"seed={self.seed} must be from 0 to 2**32 - 1")
         for field in ("adam_beta1", "adam_beta2"):
             _require(0 <= getattr(self, field) < 1, f"{field}={getattr(self, field)} must be in [0, 1)")
         _require(self.dataloader_num_workers >= 0, f"dataloader_num_workers={self.dataloader_num_workers} is negative")

@@ -5,12 +5,13 @@ What the processes compute is not said here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, parse_flag_from_env
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -29,12 +30,21 @@ def make_accelerator(arguments: PretrainingArguments, stage_configs: Iterable[Me
     unused = any(config.reconstruction_weight == 0 or config.contrastive_weight == 0 for config in stage_configs)
     bf16 = arguments.bf16
     if bf16 == "auto":
-        bf16 = not arguments.fp16 and fast_bfloat16(PartialState().device)
+        # Asking accelerate for the device here would start its state before the accelerator does, and each of several
+        # processes would take itself for the only one.
+        on_gpu = torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
+        bf16 = not arguments.fp16 and fast_bfloat16(torch.device("cuda" if on_gpu else "cpu"))
     # None leaves the choice to `accelerate launch --mixed_precision`.
     precision = "bf16" if bf16 else "fp16" if arguments.fp16 else None
     accelerator = Accelerator(
         mixed_precision=precision, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=unused)]
     )
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched != accelerator.num_processes:
+        raise ValueError(
+            f"{launched} processes were launched, but each sees {accelerator.num_processes}: on a CPU launch with "
+            "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes N"
+        )
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise ValueError("fp16 needs a GPU: use --bf16 or neither on this machine")
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
