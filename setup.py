@@ -21,6 +21,7 @@ extras = {
     "data": ["datasets>=4.0", "wfdb>=4.3", "pandas>=2.2", "pyarrow>=17.0"],
     "train": ["accelerate>=1.10", "pyyaml>=6.0", "tensorboard>=2.18"],
     "eval": ["scikit-learn>=1.5", "evaluate>=0.4.6"],
+    "formats": ["edfio>=0.4.12", "pydicom>=3.0"],
     "plot": ["matplotlib>=3.9"],
     "test": [
         "hypothesis>=6.100",
@@ -30,6 +31,7 @@ extras = {
         "pytest-timeout>=2.3",
         "ruff>=0.11",
         "setuptools>=77.0",
+        "sierraecg>=0.4",
         "types-PyYAML>=6.0",
     ],
 }
@@ -61,7 +63,7 @@ setup(
     ],
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"merit_hf": ["py.typed", "evaluation/prompts/*.json", "io/sample_record.npz"]},
+    package_data={"merit_hf": ["py.typed", "data/labels/*.json", "evaluation/prompts/*.json", "io/sample_record.npz"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.6",
