@@ -79,8 +79,9 @@ def _choose(path: Path, head: bytes) -> Format:
     if not path.is_file():
         raise ValueError(f"No such ECG: neither {path} nor {path}.hea exists.")
     # The content is of no known format; a format that claims the extension can say best what is wrong with the file.
-    for candidate in candidates:
-        if path.suffix.lower() in candidate.EXTENSIONS:
-            return candidate
-    names = ", ".join(candidate.NAME for candidate in candidates)
-    raise ValueError(f"{path} is of no format that can be read. Known formats: {names}.")
+    claimants = [candidate for candidate in candidates if path.suffix.lower() in candidate.EXTENSIONS]
+    if len(claimants) == 1:
+        return claimants[0]
+    names = ", ".join(candidate.NAME for candidate in claimants or candidates)
+    of_this_name = f" among those of files named {path.suffix}" if claimants else ""
+    raise ValueError(f"{path} is of no format that can be read. Known formats{of_this_name}: {names}.")
