@@ -22,6 +22,7 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/training_step.py
 
 # The stamp is written last: an interrupted installation is done again.
 $(STAMP): setup.py constraints.txt

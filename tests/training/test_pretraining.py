@@ -326,6 +326,28 @@ class TestObjective:
             equal = {name: torch.equal(given[name], trained[name]) for name in given}
             assert all(equal.values()) if same else not all(equal.values())
 
+    def test_loader_workers_and_checkpointed_activations_change_nothing(self, pretrain: Any, tmp_path: Path) -> None:
+        words = ["--max_steps", "4", "--eval_strategy", "no", "--save_strategy", "no"]
+        variants = {
+            "plain": [],
+            "workers": ["--dataloader_num_workers", "2"],
+            "checkpointed": ["--gradient_checkpointing"],
+        }
+        for name, more in variants.items():
+            pretrain(*words, *more, output_dir=tmp_path / name)
+        plain = metrics_of(tmp_path / "plain")
+        assert metrics_of(tmp_path / "workers") == plain
+        for one, other in zip(plain, metrics_of(tmp_path / "checkpointed"), strict=True):
+            assert other == pytest.approx(one, rel=1e-4)
+
+    def test_bfloat16_comes_near_float32(self, pretrain: Any, tmp_path: Path) -> None:
+        for name, more in (("float32", []), ("bfloat16", ["--bf16"])):
+            pretrain("--max_steps", "4", *more, output_dir=tmp_path / name)
+        lines = [metrics_of(tmp_path / name) for name in ("float32", "bfloat16")]
+        assert lines[0] != lines[1]
+        for one, other in zip(*lines, strict=True):
+            assert other == pytest.approx(one, rel=0.1, abs=0.05)
+
     def test_other_seeds_train_other_models(self, pretrain: Any, tmp_path: Path) -> None:
         for seed in ("0", "1"):
             pretrain("--max_steps", "2", "--seed", seed, output_dir=tmp_path / seed)
