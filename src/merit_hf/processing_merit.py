@@ -6,9 +6,16 @@ Only the joining lives here; what is done to ECGs stands in `feature_extraction_
 from typing import Any
 
 from transformers.feature_extraction_utils import BatchFeature
-from transformers.processing_utils import ProcessorMixin
+from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 
 _EXTRACTOR_ARGUMENTS = ("sampling_rate", "lead_names", "units", "generator")
+
+
+class MeritProcessorKwargs(ProcessingKwargs, total=False):
+    """What holds unless the call or the tokenizer's own settings say otherwise."""
+
+    # Pad to the longest, cut at the tokenizer's limit.
+    _defaults = {"text_kwargs": {"padding": True, "truncation": True}}  # type: ignore[misc]
 
 
 class MeritProcessor(ProcessorMixin):
@@ -19,8 +26,7 @@ class MeritProcessor(ProcessorMixin):
         tokenizer: the text tower's tokenizer.
     """
 
-    # Unless the call or the tokenizer's own settings say otherwise: pad to the longest, cut at the tokenizer's limit.
-    text_kwargs = {"padding": True, "truncation": True}
+    valid_processor_kwargs = MeritProcessorKwargs
 
     def __init__(self, feature_extractor: Any, tokenizer: Any) -> None:
         super().__init__(feature_extractor, tokenizer)
@@ -46,7 +52,8 @@ class MeritProcessor(ProcessorMixin):
             raise ValueError("MeritProcessor needs ecg=, text= or both.")
         # These bypass the library's merge, which copies what it is given: a generator must stay the caller's.
         for_ecg = {name: kwargs.pop(name) for name in _EXTRACTOR_ARGUMENTS if name in kwargs}
-        merged = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
+        defaults: Any = self.valid_processor_kwargs
+        merged = self._merge_kwargs(defaults, tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
         known = {argument for part in merged.values() if isinstance(part, dict) for argument in part} | set(merged)
         unknown = sorted(set(kwargs) - known - {"common_kwargs"})
         if unknown:

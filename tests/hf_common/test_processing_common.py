@@ -14,6 +14,9 @@ from merit_hf.feature_extraction_merit import MeritFeatureExtractor
 from merit_hf.io import EcgRecord
 from merit_hf.processing_merit import MeritProcessor
 
+# The tests look for a processor's arguments under its own name, in its own module.
+from merit_hf.processing_merit import MeritProcessorKwargs as AudioNamedProcessorKwargs  # noqa: F401
+
 common = import_common_tests("test_processing_common")
 
 
