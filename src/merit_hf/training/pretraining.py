@@ -109,7 +109,8 @@ class Pretrainer:
         if self.arguments.attn_implementation is not None:
             model.set_attn_implementation(self.arguments.attn_implementation)
         if self.arguments.gradient_checkpointing:
-            model.gradient_checkpointing_enable()
+            # renamed in transformers 5.23
+            getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
         return model
 
     def _identity(self) -> dict[str, Any]:
