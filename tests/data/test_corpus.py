@@ -2,12 +2,15 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess as Process
 from pathlib import Path
 from typing import Any
 
@@ -166,8 +169,12 @@ def test_processes_share_the_work_without_changing_it(corpus: Path, tmp_path: Pa
     for split in ("train", "test"):
         one, two = (load_corpus(path, split=split) for path in (corpus, tmp_path / "two"))
         assert one.to_list() == two.to_list()
-    assert len(list((tmp_path / "two" / "data").glob("train-*-of-00002.parquet"))) == 2
+    assert files_of(tmp_path / "two") == files_of(corpus)
     assert summary.skipped_by_reason == {"file missing": 1, "empty signal": 1}
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_what_is_left_out_is_counted_and_named(corpus: Path) -> None:
@@ -261,20 +268,33 @@ def test_a_failed_overwrite_keeps_the_old_corpus(tmp_path: Path) -> None:
     assert len(load_corpus(tmp_path / "c", split="train")) == 5
 
 
-def test_a_killed_conversion_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
-    script = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from test_corpus import Toy, write_corpus; "
-        "write_corpus(Toy(num_train=400, seconds_a_row=0.01), sys.argv[2])"
+def start_conversion(target: Path, corpus: Toy, num_proc: int = 1) -> Process:
+    """A conversion in a process of its own, to be killed."""
+    process = multiprocessing.get_context("fork").Process(
+        target=write_corpus, args=(corpus, target), kwargs={"num_proc": num_proc}
     )
-    target = tmp_path / "c"
-    process = subprocess.Popen([sys.executable, "-c", script, str(Path(__file__).parent), str(target)])
+    process.start()
+    return process
+
+
+def wait_until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("c.partial-*/prepared*/*.parquet")):  # the first shard is being written
-        assert process.poll() is None
+    while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+        time.sleep(0.005)
+
+
+def kill_when(process: Process, folder: Path, pattern: str, number: int = 1) -> None:
+    """Kills a conversion as soon as `number` files match `pattern`."""
+    wait_until(lambda: len(list(folder.glob(pattern))) >= number or not process.is_alive())
+    assert process.is_alive()
+    process.kill()
+    process.join()
+
+
+def test_a_killed_conversion_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
+    target = tmp_path / "c"
+    kill_when(start_conversion(target, Toy(seconds_a_row=0.1)), tmp_path, "c.partial/shards/*.unfinished*")
     assert not target.exists()
     with pytest.raises(ValueError, match="is no corpus"):
         load_corpus(target)
@@ -283,6 +303,77 @@ def test_a_killed_conversion_leaves_nothing_that_looks_whole(tmp_path: Path) -> 
             load_corpus(left)
     write_corpus(Toy(), target)
     assert len(load_corpus(target, split="train")) == 8
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+@pytest.mark.parametrize("num_proc", [1, 2])
+def test_a_killed_conversion_goes_on_and_ends_as_an_unbroken_one(
+    num_proc: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = Toy(num_train=700, seconds_a_row=0.001)  # six shards to train on, one to test
+    process = start_conversion(tmp_path / "killed", corpus, num_proc)
+    kill_when(process, tmp_path, "killed.partial/shards/*.parquet", 2)
+    kept = list(tmp_path.glob("killed.partial/shards/*.parquet"))
+    assert len(kept) < 6
+
+    rows_made = []
+    make_row = Toy.row
+
+    def row(self: Toy, item: int) -> dict[str, Any]:
+        rows_made.append(item)
+        return make_row(self, item)
+
+    monkeypatch.setattr(Toy, "row", row)
+    write_corpus(corpus, tmp_path / "killed")
+    assert len(rows_made) == 702 - 128 * len(kept)
+    write_corpus(corpus, tmp_path / "unbroken")
+    assert files_of(tmp_path / "killed") == files_of(tmp_path / "unbroken")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["killed", "unbroken"]
+
+
+def test_shards_of_other_options_are_not_taken(tmp_path: Path) -> None:
+    process = start_conversion(tmp_path / "c", Toy(num_train=300, seconds_a_row=0.002))
+    kill_when(process, tmp_path, "c.partial/shards/*.parquet")
+    write_corpus(Toy(num_train=299), tmp_path / "c")
+    write_corpus(Toy(num_train=299), tmp_path / "unbroken")
+    assert files_of(tmp_path / "c") == files_of(tmp_path / "unbroken")
+
+
+def test_two_conversions_do_not_write_one_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("merit_hf.data.corpus.SECONDS_TO_WAIT_FOR_LOCK", 0.1)
+    process = start_conversion(tmp_path / "c", Toy(seconds_a_row=10.0))
+    wait_until(lambda: list(tmp_path.glob("c.partial/shards/*.unfinished*")))
+    with pytest.raises(ValueError, match="another conversion is writing"):
+        write_corpus(Toy(), tmp_path / "c")
+    assert process.is_alive()
+    process.kill()
+    process.join()
+
+
+def test_worker_processes_end_with_the_conversion_that_is_killed(tmp_path: Path) -> None:
+    process = start_conversion(tmp_path / "c", Toy(seconds_a_row=10.0), num_proc=2)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        pytest.skip("this system does not say what the children of a process are")
+    wait_until(lambda: len(children.read_text().split()) == 2)
+    workers = children.read_text().split()
+    kill_when(process, tmp_path, "c.partial/shards/*.unfinished*")
+    wait_until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+
+
+def test_a_killed_worker_is_said_and_what_is_finished_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_row = Toy.row
+
+    def die_late(self: Toy, item: int) -> dict[str, Any]:
+        if item == 300:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return make_row(self, item)
+
+    monkeypatch.setattr(Toy, "row", die_late)
+    with pytest.raises(ChildProcessError, match="a worker process was killed"):
+        write_corpus(Toy(num_train=400), tmp_path / "c", num_proc=2)
+    assert list(tmp_path.glob("c.partial/shards/train-00000-*.parquet"))
+    assert not (tmp_path / "c").exists()
 
 
 @pytest.mark.parametrize("gain", [200.0, 1000.0, 204.8, 2963.77, 4.88, 12.84])

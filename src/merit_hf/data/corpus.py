@@ -18,7 +18,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,14 +27,16 @@ from typing import Any
 import datasets
 import numpy as np
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
-from .arrow_builder import prepare_parquet
 from .card import CardFacts, dataset_card
 from .row import MISSING, SkipRecord, corpus_features, quantise, record_from_row, row_from_record
+from .shards import Shard, write_shards
 from .splits import SPLITS, check_patients_disjoint
 
 logger = logging.getLogger(__name__)
 
+SECONDS_TO_WAIT_FOR_LOCK = 5.0  # the worker processes of a killed conversion need a moment to notice
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 __all__ = [
@@ -65,8 +67,12 @@ class CorpusBuilder:
         """Label universe of each task."""
         raise NotImplementedError
 
-    def work(self) -> dict[str, list[Any]]:
-        """Work items by split (`SPLITS`), one small picklable item per record; worker processes share them out."""
+    def work(self) -> Mapping[str, Sequence[Any]]:
+        """Work items by split (`SPLITS`), one small picklable item per record; worker processes share them out.
+
+        They are asked for by slices, so a sequence may make them when they are wanted. The `repr` of an item must say
+        all that makes it differ from others: by it a conversion that goes on after a stop knows what it has done.
+        """
         raise NotImplementedError
 
     def row(self, item: Any) -> dict[str, Any]:
@@ -80,6 +86,10 @@ class CorpusBuilder:
     def card(self) -> CardFacts:
         """What the dataset card says about this corpus."""
         raise NotImplementedError
+
+    def left_out(self) -> list[SkipRecord]:
+        """Records of the source that are in no split by choice; counted and listed like those that fail."""
+        return []
 
     def notes(self) -> list[str]:
         """What a command says after the conversion: choices made about the input that its owner should know."""
@@ -106,7 +116,7 @@ class CorpusSummary:
     reports: dict[str, int]
     fingerprint: str  # of the shards: equal for equal corpora only
     labels: dict[str, dict[str, dict[str, int]]]  # task -> label -> split -> records
-    skipped: list[tuple[str, ...]] = field(default_factory=list)  # split, ecg_id, reason, detail
+    skipped: list[tuple[str, ...]] = field(default_factory=list)  # split ("" for none), ecg_id, reason, detail
 
     @property
     def skipped_by_reason(self) -> dict[str, int]:
@@ -118,18 +128,21 @@ def write_corpus(
 ) -> CorpusSummary:
     """Converts a corpus to Parquet shards, a dataset card and, where records were left out, `skipped.csv`.
 
-    Everything is written beside `output_dir` under the name `<output_dir>.partial-*` and renamed at the very end, so
-    that a conversion that was stopped leaves no folder which looks whole.
+    Everything is written beside `output_dir` under the name `<output_dir>.partial` and renamed at the very end, so
+    that a conversion that was stopped leaves no folder which looks whole. What it had finished is found there by the
+    next run with the same options, which goes on from it and makes the same files, byte for byte. Delete that folder
+    to begin anew.
 
     Args:
         corpus: which corpus, with its options.
         output_dir: folder to make.
-        num_proc: worker processes.
+        num_proc: worker processes. The corpus is the same whatever their number.
         overwrite: replace a folder that is there.
 
     Raises:
-        ValueError: `output_dir` is there and `overwrite` is off; no record could be read; two records of one name; a
-            patient in two splits.
+        ValueError: `output_dir` is there and `overwrite` is off; another conversion is writing it; no record could be
+            read; two records of one name; a patient in two splits. What was finished is deleted then.
+        ChildProcessError: a worker process was killed.
     """
     output = Path(output_dir).absolute()
     if num_proc < 1:
@@ -138,79 +151,88 @@ def write_corpus(
         raise ValueError(f"{output} is there already; choose another output_dir or pass --overwrite")
     if overwrite and output.is_dir() and any(output.iterdir()) and not _is_corpus(output):
         raise ValueError(f"{output} holds files but no corpus, so it is not overwritten; choose another output_dir")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in output.parent.glob(f"{output.name}.partial-*"):
-        logger.warning("%s was left by a conversion that was stopped, or still runs; delete it if none runs", leftover)
-    partial = Path(tempfile.mkdtemp(prefix=f"{output.name}.partial-", dir=output.parent))
+    partial = output.with_name(f"{output.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
     try:
-        summary = _build(corpus, partial, output, num_proc)
-        _put_in_place(partial / "corpus", output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with FileLock(partial / "lock", timeout=SECONDS_TO_WAIT_FOR_LOCK):
+            if any((partial / "shards").glob("*.parquet")):
+                logger.warning("%s was left by a conversion that was stopped; going on with it", partial)
+            try:
+                summary = _build(corpus, partial, output, num_proc)
+                _put_in_place(partial / "corpus", output)
+            except ValueError:  # the next run would only find the same
+                shutil.rmtree(partial)
+                raise
+            shutil.rmtree(partial)
+    except Timeout:
+        raise ValueError(
+            f"another conversion is writing {output}; wait for it, or choose another output_dir"
+        ) from None
     return summary
 
 
 def _build(corpus: CorpusBuilder, partial: Path, output: Path, num_proc: int) -> CorpusSummary:
-    folder, prepared, skipped_folder = partial / "corpus", partial / "prepared", partial / "skipped"
+    folder = partial / "corpus"
+    shutil.rmtree(folder, ignore_errors=True)
     (folder / "data").mkdir(parents=True)
-    skipped_folder.mkdir()
-    prepare_parquet(corpus, prepared, skipped_folder, cache_dir=partial / "cache", num_proc=num_proc)
-    skipped = _read_skipped(skipped_folder)
-    shards: dict[str, list[Path]] = {}
-    for split in SPLITS:
-        found = sorted([*prepared.glob(f"*-{split}.parquet"), *prepared.glob(f"*-{split}-?????-of-?????.parquet")])
-        if not sum(pq.read_metadata(shard).num_rows for shard in found):
-            continue  # every record of the split was left out
-        for number, shard in enumerate(found):
-            target = folder / "data" / f"{split}-{number:05d}-of-{len(found):05d}.parquet"
-            shard.rename(target)
-            shards.setdefault(split, []).append(target)
-    summary = _summarise(corpus, output, shards, skipped)
+    shards = write_shards(corpus, partial / "shards", num_proc)
+    skipped = sorted((SPLITS.index(shard.split), *line) for shard in shards for line in shard.skipped)
+    left_out = sorted(("", skip.ecg_id, skip.reason, skip.detail) for skip in corpus.left_out())
+    lines = [*((SPLITS[split], *line) for split, *line in skipped), *left_out]
+    by_split = {split: [shard for shard in shards if shard.split == split and shard.num_rows] for split in SPLITS}
+    summary = _summarise(corpus, output, {split: found for split, found in by_split.items() if found}, lines)
     if not sum(summary.records.values()):
-        raise ValueError(f"no record could be read; {_first_skipped(skipped)}")
-    if skipped:
+        raise ValueError(f"no record could be read; {_first_skipped(lines)}")
+    if lines:
         with open(folder / "skipped.csv", "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("split", "ecg_id", "reason", "detail"), *skipped])
+            csv.writer(file).writerows([("split", "ecg_id", "reason", "detail"), *lines])
     card = dataset_card(corpus.card(), corpus.features, summary)
     (folder / "README.md").write_text(card, encoding="utf-8")
+    for split, found in by_split.items():
+        for number, shard in enumerate(found):
+            shard.path.rename(folder / "data" / f"{split}-{number:05d}-of-{len(found):05d}.parquet")
     return summary
 
 
 def _summarise(
-    corpus: CorpusBuilder, output: Path, shards: Mapping[str, list[Path]], skipped: list[tuple[str, ...]]
+    corpus: CorpusBuilder, output: Path, shards: Mapping[str, list[Shard]], skipped: list[tuple[str, ...]]
 ) -> CorpusSummary:
-    patients: dict[str, set[str]] = {}
-    records, reports = {}, {}
-    names: Counter[str] = Counter()
-    labels: dict[str, dict[str, dict[str, int]]] = {}
-    for split, paths in shards.items():
-        table = pq.read_table(paths, columns=["ecg_id", "patient_id", "report", *corpus.tasks()])
-        records[split] = len(table)
-        names.update(table["ecg_id"].to_pylist())
-        reports[split] = len(table) - table["report"].null_count
-        patients[split] = set(table["patient_id"].drop_null().unique().to_pylist())
-        for task, universe in corpus.tasks().items():
+    patients: dict[str, set[str]] = {split: set() for split in shards}
+    reports = dict.fromkeys(shards, 0)
+    names: set[str] = set()
+    twice: list[str] = []
+    tasks = corpus.tasks()
+    labels = {task: {label: dict.fromkeys(shards, 0) for label in universe} for task, universe in tasks.items()}
+    for split, shard in ((split, shard) for split, found in shards.items() for shard in found):
+        table = pq.read_table(shard.path, columns=["ecg_id", "patient_id", "report", *tasks])
+        for name in table["ecg_id"].to_pylist():
+            if name in names:
+                twice.append(name)
+            names.add(name)
+        reports[split] += len(table) - table["report"].null_count
+        patients[split].update(table["patient_id"].drop_null().unique().to_pylist())
+        for task, universe in tasks.items():
             numbers = table[task].combine_chunks().flatten().to_numpy()
-            counts = np.bincount(numbers, minlength=len(universe))
-            for label, count in zip(universe, counts, strict=True):
-                labels.setdefault(task, {}).setdefault(label, {})[split] = int(count)
-    if twice := [name for name, count in names.items() if count > 1]:
+            for label, count in zip(universe, np.bincount(numbers, minlength=len(universe)), strict=True):
+                labels[task][label][split] += int(count)
+    if twice:
         raise ValueError(f"{len(twice)} ecg_id occur twice (the first: {twice[0]!r}); every record needs its own")
     if corpus.patients_disjoint:
         check_patients_disjoint(patients)
-    number_of_patients = {split: len(names) for split, names in patients.items()}
-    fingerprint = _fingerprint([path for paths in shards.values() for path in paths])
-    return CorpusSummary(output, records, number_of_patients, reports, fingerprint, labels, skipped)
+    return CorpusSummary(
+        path=output,
+        records={split: sum(shard.num_rows for shard in found) for split, found in shards.items()},
+        patients={split: len(names) for split, names in patients.items()},
+        reports=reports,
+        fingerprint=_fingerprint(shards),
+        labels=labels,
+        skipped=skipped,
+    )
 
 
-def _fingerprint(paths: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.name.encode())
-        with open(path, "rb") as file:
-            while block := file.read(2**24):
-                digest.update(block)
-    return digest.hexdigest()
+def _fingerprint(shards: Mapping[str, list[Shard]]) -> str:
+    digests = [(split, shard.sha256) for split, found in shards.items() for shard in found]
+    return hashlib.sha256(repr(digests).encode()).hexdigest()
 
 
 def _first_skipped(skipped: list[tuple[str, ...]]) -> str:
@@ -218,14 +240,6 @@ def _first_skipped(skipped: list[tuple[str, ...]]) -> str:
         return "the source lists none"
     _, ecg_id, reason, detail = skipped[0]
     return f"{len(skipped)} were left out, the first ({ecg_id}): {reason}, {detail}"
-
-
-def _read_skipped(folder: Path) -> list[tuple[str, ...]]:
-    lines: list[tuple[str, ...]] = []
-    for path in folder.glob("*.csv"):
-        with open(path, newline="", encoding="utf-8") as file:
-            lines += [tuple(line) for line in csv.reader(file)]
-    return sorted(lines, key=lambda line: (SPLITS.index(line[0]), line[1:]))
 
 
 def _put_in_place(folder: Path, output: Path) -> None:
