@@ -1,10 +1,11 @@
 """Splits drawn by patient, PTB-XL's folds, and the check for leaks."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from merit_hf.data.splits import check_patients_disjoint, fold_split, patient_split
+from merit_hf.data.splits import check_patients_disjoint, fold_split, patient_split, read_split_tables
 
 
 def test_patient_split_has_the_shares_asked_for() -> None:
@@ -43,3 +44,37 @@ def test_check_patients_disjoint_names_the_leak() -> None:
     check_patients_disjoint({"train": ["a", "b", None], "validation": ["c", None], "test": ["d"]})
     with pytest.raises(ValueError, match="2 patients are in both train and test .*: a, b"):
         check_patients_disjoint({"train": ["a", "b"], "validation": ["c"], "test": ["b", "a"]})
+
+
+def write_tables(folder: Path, **tables: str) -> Path:
+    folder.mkdir()
+    for name, text in tables.items():
+        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_read_split_tables(tmp_path: Path) -> None:
+    folder = write_tables(
+        tmp_path / "splits",
+        x_train="path,label\n/a/b/JS1.mat,x\nJS2,y\n",
+        x_val="ecg_id\nJS3\n",
+        x_test="ecg_id,path\n17,JS4.hea\n",
+        notes="whatever\n",
+    )
+    expected = {"JS1": "train", "JS2": "train", "JS3": "validation", "JS4": "test"}
+    assert read_split_tables(folder, ("path", "ecg_id")) == expected
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"train": "ecg_id\n1\n", "test": "ecg_id\n2\n"}, "has no CSV file for validation"),
+        ({"train": "ecg_id\n1\n", "val": "ecg_id\n2\n", "test": "name\n3\n"}, "test.csv has no column ecg_id"),
+        ({"train": "ecg_id\n1\n", "val": "ecg_id\n2\n", "test": "ecg_id\n3\n1\n"}, "line 3: 1 is listed twice"),
+        ({"train": "ecg_id\n1\n", "val": "ecg_id,x\n,7\n", "test": "ecg_id\n3\n"}, "line 2: ecg_id is empty"),
+        ({"train": "", "a_train": "", "val": "", "test": ""}, "both a_train.csv and train.csv say who is in train"),
+    ],
+)
+def test_split_tables_that_cannot_be_right(tables: dict[str, str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_split_tables(write_tables(tmp_path / "splits", **tables), ("ecg_id",))

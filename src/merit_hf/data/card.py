@@ -53,6 +53,7 @@ class CardFacts:
         citation: BibTeX or plain text; empty where there is nothing to cite.
         languages: ISO 639-1 codes of the reports.
         column_notes: meaning of columns that only this corpus has, or more exact meaning of a common one.
+        label_meanings: task -> label -> what it means in words, where the label is only an acronym.
         known_faults: what a user must know before trusting the data.
         split_note: how records came into splits.
     """
@@ -65,6 +66,7 @@ class CardFacts:
     citation: str = ""
     languages: tuple[str, ...] = ()
     column_notes: Mapping[str, str] | None = None
+    label_meanings: Mapping[str, Mapping[str, str]] | None = None
     known_faults: tuple[str, ...] = ()
     split_note: str = ""
 
@@ -91,12 +93,12 @@ def dataset_card(facts: CardFacts, features: datasets.Features, summary: CorpusS
     sections = [
         f"# {facts.title}",
         facts.summary,
-        "```python\nfrom datasets import load_dataset\n\ncorpus = load_dataset(\"PATH_OF_THIS_FOLDER\")\n```",
+        '```python\nfrom datasets import load_dataset\n\ncorpus = load_dataset("PATH_OF_THIS_FOLDER")\n```',
         f"## Source and licence\n\n{facts.source}\n\nLicence: {facts.licence}. {facts.licence_note}".rstrip(),
         "## Splits\n\n" + _splits_table(summary) + (f"\n\n{facts.split_note}" if facts.split_note else ""),
         "## Columns\n\n" + _columns_table(facts, features),
     ]
-    sections += [f"## Labels of `{task}`\n\n" + _labels_table(summary, task) for task in summary.labels]
+    sections += [f"## Labels of `{task}`\n\n" + _labels_table(facts, summary, task) for task in summary.labels]
     faults = list(facts.known_faults)
     if summary.skipped:
         counted = ", ".join(f"{count} {reason}" for reason, count in summary.skipped_by_reason.items())
@@ -141,11 +143,13 @@ def _feature_name(feature: object) -> str:
     return feature.dtype if isinstance(feature, datasets.Value) else "struct"
 
 
-def _labels_table(summary: CorpusSummary, task: str) -> str:
+def _labels_table(facts: CardFacts, summary: CorpusSummary, task: str) -> str:
+    meanings = (facts.label_meanings or {}).get(task, {})
     lines: list[list[object]] = [
-        [f"`{label}`", *(counts[split] for split in summary.records)] for label, counts in summary.labels[task].items()
+        [f"`{label}`", *([meanings[label]] if meanings else []), *(counts[split] for split in summary.records)]
+        for label, counts in summary.labels[task].items()
     ]
-    return markdown_table(["label", *summary.records], lines)
+    return markdown_table(["label", *(["meaning"] if meanings else []), *summary.records], lines)
 
 
 def _size_category(total: int) -> str:

@@ -1,15 +1,20 @@
-"""Who goes into which split: splits drawn by patient, PTB-XL's folds, and the check that no patient leaks.
+"""Who goes into which split: splits drawn by patient, PTB-XL's folds, published lists, and the check of patients.
 
 What a split contains is the business of each corpus.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import itertools
-from collections.abc import Iterable, Mapping
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 SPLITS = ("train", "validation", "test")
+SPLIT_NAMES = {**{split: split for split in SPLITS}, "val": "validation", "valid": "validation", "dev": "validation"}
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
@@ -35,6 +40,45 @@ def fold_split(fold: int) -> str:
     if fold not in range(1, 11):
         raise ValueError(f"strat_fold must be 1 to 10, not {fold!r}")
     return {9: "validation", 10: "test"}.get(fold, "train")
+
+
+def read_split_tables(folder: str | os.PathLike[str], columns: Sequence[str]) -> dict[str, str]:
+    """Split of each record, as CSV files state it, one a split: `train.csv` or `*_train.csv`, and so on.
+
+    Args:
+        folder: where the three files are; `val` and `valid` stand for validation as well.
+        columns: columns that may hold the record's name or path, the preferred one first; a path counts by its last
+            part, without extension.
+
+    Returns:
+        Name of the record -> split, in the order of the files.
+
+    Raises:
+        ValueError: a file or its column is missing, two files claim one split, a record is listed twice.
+    """
+    tables: dict[str, Path] = {}
+    for path in sorted(Path(folder).glob("*.csv")):
+        split = SPLIT_NAMES.get(re.split(r"[_-]", path.stem.lower())[-1])
+        if split is not None and split in tables:
+            raise ValueError(f"{folder}: both {tables[split].name} and {path.name} say who is in {split}")
+        if split is not None:
+            tables[split] = path
+    if missing := [split for split in SPLITS if split not in tables]:
+        raise ValueError(f"{folder} has no CSV file for {', '.join(missing)}: splits need *train, *val and *test.csv")
+    splits: dict[str, str] = {}
+    for split in SPLITS:
+        with open(tables[split], newline="", encoding="utf-8-sig") as file:
+            lines = csv.DictReader(file)
+            column = next((column for column in columns if column in (lines.fieldnames or ())), None)
+            if column is None:
+                raise ValueError(f"{tables[split]} has no column {' or '.join(columns)}")
+            for line in lines:
+                name = PurePosixPath(line[column] or "").stem
+                if not name or name in splits:
+                    what = f"{name} is listed twice" if name else f"{column} is empty"
+                    raise ValueError(f"{tables[split]}, line {lines.line_num}: {what}")
+                splits[name] = split
+    return splits
 
 
 def check_patients_disjoint(patients: Mapping[str, Iterable[str]]) -> None:

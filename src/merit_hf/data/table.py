@@ -24,11 +24,10 @@ from .card import CardFacts
 from .corpus import CorpusBuilder
 from .reports import report_language
 from .row import MISSING, SEXES, SkipRecord, read_record, row_from_record
-from .splits import SPLITS, fold_split, patient_split
+from .splits import SPLIT_NAMES, SPLITS, fold_split, patient_split
 
 USUAL_TASKS = ("super_class", "sub_class", "form", "rhythm", "all", "labels", "findings")
 OTHER_COLUMNS = ("ecg_id", "patient_id", "split", "strat_fold", "report", "report_language", "age", "sex", "path")
-SPLIT_NAMES = {**{split: split for split in SPLITS}, "val": "validation", "valid": "validation", "dev": "validation"}
 BY_WORDS = "by_words"
 
 

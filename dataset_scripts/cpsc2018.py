@@ -1,0 +1,10 @@
+"""CPSC2018, as PhysioNet lays it out, to a corpus that `datasets.load_dataset` opens.
+
+python dataset_scripts/cpsc2018.py --data_dir challenge-2020/1.0.2/training/cpsc_2018 --output_dir corpora/cpsc2018
+"""
+
+from merit_hf.data.conversion import run_conversion
+from merit_hf.data.cpsc2018 import Cpsc2018
+
+if __name__ == "__main__":
+    run_conversion(Cpsc2018, __doc__)

@@ -1,0 +1,10 @@
+"""CSN (Chapman-Shaoxing-Ningbo), as PhysioNet lays it out, to a corpus that `datasets.load_dataset` opens.
+
+python dataset_scripts/csn.py --data_dir ecg-arrhythmia/1.0.0 --output_dir corpora/csn --num_proc 4
+"""
+
+from merit_hf.data.conversion import run_conversion
+from merit_hf.data.csn import Csn
+
+if __name__ == "__main__":
+    run_conversion(Csn, __doc__)
