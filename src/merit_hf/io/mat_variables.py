@@ -186,7 +186,7 @@ def _rows(characters: str, num_rows: int) -> str | list[str]:
 def _array(kind: int, content: bytes, order: str) -> np.ndarray:
     if kind not in _NUMBERS:
         raise ValueError(f"numbers in elements of kind {kind}")
-    return np.frombuffer(content, dtype=np.dtype(_NUMBERS[kind]).newbyteorder(order))
+    return np.frombuffer(content, dtype=np.dtype(order + _NUMBERS[kind]))
 
 
 def _expect(found: int, expected: int, what: str) -> None:
@@ -217,7 +217,7 @@ def _variable_4(content: bytes, position: int) -> tuple[str, Any, int]:
     order, kind, rows, columns, imaginary, length = header
     name = content[position + 20 : position + 19 + length].decode("ascii")
     start = position + 20 + length
-    dtype = np.dtype(_NUMBERS_4[kind // 10 % 10]).newbyteorder(order)
+    dtype = np.dtype(order + _NUMBERS_4[kind // 10 % 10])
     count = rows * columns
     end = start + count * dtype.itemsize * (1 + imaginary)
     if end > len(content):
