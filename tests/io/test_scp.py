@@ -343,10 +343,10 @@ def test_the_patient_stays_out_unless_asked_for(tmp_path):
         time=bytes([7, 8, 9]),
         device=bytes(8) + b"Cart1\0" + bytes(20),
     )
-    sections[8] = statements("Sinus rhythm", "", "Normal ECG")
+    sections[8] = statements("Sinus rhythm", "", "Normal ECG", "Confirmed by: Doe")
     path = write(tmp_path / "ecg.scp", sections)
     record = read_ecg(path)
-    assert (record.age, record.sex, record.report) == (69.0, "male", "Sinus rhythm\nNormal ECG")
+    assert (record.age, record.sex, record.report) == (69.0, "male", "Sinus rhythm. Normal ECG")
     assert record.metadata["start"] == "2020-06-01T07:08:09"
     assert record.metadata["device"] == "Cart1"
     assert not any(word in repr(record) for word in ("Doe", "Joë", "4711", "1950"))

@@ -12,6 +12,7 @@ from merit_hf.io.array_record import array_record
 from merit_hf.io.record import EcgRecord
 from merit_hf.io.scp_rhythm import Rhythm, read_rhythm
 from merit_hf.io.scp_sections import ScpSection, is_scp, read_sections
+from merit_hf.io.statements import report_of
 
 NAME = "SCP-ECG"
 EXTENSIONS = (".scp", ".ecg")
@@ -182,7 +183,7 @@ def _text(field: bytes) -> str:
 
 
 def _report(section: ScpSection | None) -> str | None:
-    """Section 8: the statements in full text, one a line."""
+    """Section 8: the statements in full text."""
     if section is None or len(section.data) < 9:
         return None
     statements = []
@@ -193,4 +194,4 @@ def _report(section: ScpSection | None) -> str | None:
         _, length = section.unpack("BH", offset)
         statements.append(_text(section.data[offset + 3 : offset + 3 + length]))
         offset += 3 + length
-    return "\n".join(statement for statement in statements if statement) or None
+    return report_of(statements)
