@@ -146,3 +146,38 @@ def test_a_part_of_a_corpus_is_no_ecg(tmp_path):
     parquet.write_table(pyarrow.table({"signal": [[1, 2]], "num_samples": [2]}), tmp_path / "train.parquet")
     with pytest.raises(ValueError, match="load_corpus"):
         read_ecg(tmp_path / "train.parquet")
+
+
+def digitised(path, signal, header, times):
+    """Three leads of a second each below each other on paper: every lead has its own third of the rows."""
+    rows = [
+        [f"{time:.3f}", *("" if np.isnan(value) else f"{value:.4f}" for value in sample)]
+        for time, sample in zip(times, signal.T, strict=True)
+    ]
+    path.write_text("\n".join(",".join(row) for row in [header, *rows]))
+    return path
+
+
+@pytest.mark.parametrize(("name", "unit"), [("time (s)", 1), ("time_ms", 1000), ("t [ms]", 1000), ("Seconds", 1)])
+def test_csv_of_digitised_paper_says_its_rate_by_its_times(tmp_path, signal, name, unit):
+    signal[0, 70:] = signal[2, :140] = np.nan
+    path = digitised(tmp_path / "paper.csv", signal, [name, *LEADS], np.arange(200) / 250 * unit)
+    assert same(read_ecg(path), signal)
+    assert same(read_ecg(path, sampling_rate=250), signal)
+    with pytest.raises(ValueError, match="sampling_rate is 500 Hz, but its column of time says 250 Hz"):
+        read_ecg(path, sampling_rate=500)
+
+
+def test_csv_with_uneven_times_is_refused(tmp_path, signal):
+    times = np.arange(200) / 250
+    times[100:] += 1
+    path = digitised(tmp_path / "paper.csv", signal, ["time (s)", *LEADS], times)
+    with pytest.raises(ValueError, match=r"'time \(s\)' has uneven steps"):
+        read_ecg(path)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_csv_with_decimal_commas(tmp_path, signal, delimiter):
+    lines = [delimiter.join(LEADS), *(delimiter.join(f"{value:.4f}" for value in row) for row in signal.T)]
+    (tmp_path / "ecg.csv").write_text("\n".join(lines).replace(".", ","))
+    assert same(read_ecg(tmp_path / "ecg.csv", sampling_rate=250), signal)

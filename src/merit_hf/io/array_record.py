@@ -16,7 +16,7 @@ from .record import EcgRecord
 
 # Columns of a table that say when a row was measured, and so are no leads.
 TIME_COLUMN = re.compile(r"^(time|t|timestamp|sample|samples|index|seconds?|ms|unnamed: 0|)$", re.IGNORECASE)
-_TIME_UNIT = re.compile(r"[\s_]*[\[(]?\b(s|sec|ms|seconds|samples)?[\])]?$", re.IGNORECASE)
+_TIME_UNIT = re.compile(r"[\s_]*[\[(]?(?<![A-Za-z])(s|sec|ms|seconds|samples)?[\])]?$", re.IGNORECASE)
 _UNIT_IN_NAME = re.compile(r"^(?P<lead>.+?)[\s_]*[\[(](?P<units>[^\])]+)[\])]$")
 
 

@@ -15,8 +15,12 @@ from merit_hf.io.record import EcgRecord
 NAME = "CSV table"
 EXTENSIONS = (".csv", ".tsv", ".txt")
 
-_DELIMITERS = (",", ";", "\t", " ")
+_DELIMITERS = (";", "\t", ",", " ")  # a comma may also stand in numbers, but then not between them
+_TIME = re.compile(
+    r"^(?:(?:time|t|timestamp)[\s_\[(]+)?(?P<unit>s|sec|seconds?|ms|milliseconds?)[\])]?$", re.IGNORECASE
+)
 _STATED = re.compile(r"^#\s*(sampling_rate|units)\s*[:=]\s*(\S+)\s*$", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"^([+-]?\d*),(\d+(?:e[+-]?\d+)?)$", re.IGNORECASE)
 _MISSING = ("", "nan", "na", "null", "none")
 
 
@@ -43,8 +47,10 @@ def read(
 ) -> EcgRecord:
     """Reads a table separated by commas, semicolons, tabs or blanks; empty fields and "nan" mean missing.
 
-    A first line of names says the leads, with their unit where it reads "I (uV)"; a column of time is left out. Lines
-    `# sampling_rate: 500` and `# units: uV` before the table are understood.
+    A first line of names says the leads, with their unit where it reads "I (uV)". The sampling rate follows from a
+    column "time (s)" or "time_ms", as programs write that digitise paper, if its steps are even; other columns of time
+    are left out. Numbers may have a decimal comma where commas do not separate. Lines `# sampling_rate: 500` and
+    `# units: uV` before the table are understood.
 
     Args:
         path: the file.
@@ -67,11 +73,12 @@ def read(
     if not numbered:
         raise ValueError(f"{path} has a line of names but no samples.")
     table = _numbers(path, numbered, delimiter)
-    found_names, found_units = None, None
+    found_names, found_units, found_rate = None, None, None
     if columns is not None:
         if len(columns) != table.shape[1]:
             raise ValueError(f"{path} names {len(columns)} columns but has {table.shape[1]}.")
         positions, found_names, found_units = leads_of_columns(path, columns)
+        found_rate = _rate_of_times(path, columns, table)
         table = table[:, positions]
     elif lead_names is not None and len(lead_names) != table.shape[1]:
         hint = (
@@ -81,10 +88,13 @@ def read(
         )
         raise ValueError(f"{path} has {table.shape[1]} columns, but lead_names= has {len(lead_names)}.{hint}")
     stated_rate = stated.get("sampling_rate")
+    rate = agreed(path, "sampling_rate", sampling_rate, stated_rate and _number(path, stated_rate))
+    if rate is not None and found_rate is not None and abs(rate / found_rate - 1) > 0.01:
+        raise ValueError(f"{path}: sampling_rate is {rate:g} Hz, but its column of time says {found_rate:g} Hz.")
     return array_record(
         path,
         table.T,
-        sampling_rate=agreed(path, "sampling_rate", sampling_rate, stated_rate and _number(path, stated_rate)),
+        sampling_rate=found_rate if rate is None else rate,
         lead_names=found_names if lead_names is None else lead_names,
         units=agreed(path, "units", units, found_units or stated.get("units")),
         metadata={"format": NAME},
@@ -97,7 +107,8 @@ def _delimiter(line: str) -> str:
 
 def _split(line: str, delimiter: str) -> list[str]:
     fields = line.split() if delimiter == " " else line.split(delimiter)
-    return [field.strip().strip('"').strip() for field in fields]
+    fields = [field.strip().strip('"').strip() for field in fields]
+    return fields if delimiter == "," else [_DECIMAL_COMMA.sub(r"\1.\2", field) for field in fields]
 
 
 def _is_number(field: str) -> bool:
@@ -116,6 +127,22 @@ def _number(path: Path, text: str) -> float:
     if not _is_number(text):
         raise ValueError(f"{path} states sampling_rate {text!r}, which is no number.")
     return float(text)
+
+
+def _rate_of_times(path: Path, columns: list[str], table: np.ndarray) -> float | None:
+    """Samples a second by a column of time whose unit is named; ValueError if its steps are uneven."""
+    found = next(((at, match) for at, name in enumerate(columns) if (match := _TIME.match(name))), None)
+    if found is None or len(table) < 3:
+        return None
+    times = table[:, found[0]] / (1000 if found[1]["unit"].lower().startswith("m") else 1)
+    step = (times[-1] - times[0]) / (len(times) - 1)
+    even = times[0] + step * np.arange(len(times))
+    if not step > 0 or not (np.abs(times - even) < 0.75 * step).all():  # times may have been rounded
+        raise ValueError(
+            f"{path}: column {columns[found[0]]!r} has uneven steps; bring the ECG to an even rate first."
+        )
+    rate = 1 / step
+    return float(round(rate)) if abs(rate / round(rate) - 1) < 1e-3 and round(rate) else float(rate)
 
 
 def _numbers(path: Path, numbered: list[tuple[int, str]], delimiter: str) -> np.ndarray:
