@@ -198,7 +198,7 @@ def draw_parameters(generator: np.random.Generator) -> EcgParameters:
         flutter_ratios=(2,),
         num_ectopic=0,
         mains_frequency=float(generator.choice([50.0, 60.0])),
-        **drawn,  # type: ignore[arg-type]
+        **drawn,
     )
 
 
