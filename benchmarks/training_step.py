@@ -61,6 +61,8 @@ def main(options: StepOptions) -> None:
 
     processor = starting_processor(recipe, REPORTS)
     model = starting_model(recipe, processor.tokenizer).to(device).train()
+    if recipe.attn_implementation is not None:
+        model.set_attn_implementation(recipe.attn_implementation)
     groups = parameter_groups(model, recipe.learning_rate, recipe.text_learning_rate, recipe.weight_decay)
     optimizer = build_optimizer(groups, (recipe.adam_beta1, recipe.adam_beta2), recipe.adam_epsilon)
     config, ecg = model.config, model.config.ecg_config
