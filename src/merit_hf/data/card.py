@@ -53,6 +53,7 @@ class CardFacts:
         citation: BibTeX or plain text; empty where there is nothing to cite.
         languages: ISO 639-1 codes of the reports.
         column_notes: meaning of columns that only this corpus has, or more exact meaning of a common one.
+        column_units: units of columns that only this corpus has.
         label_meanings: task -> label -> what it means in words, where the label is only an acronym.
         known_faults: what a user must know before trusting the data.
         split_note: how records came into splits.
@@ -66,6 +67,7 @@ class CardFacts:
     citation: str = ""
     languages: tuple[str, ...] = ()
     column_notes: Mapping[str, str] | None = None
+    column_units: Mapping[str, str] | None = None
     label_meanings: Mapping[str, Mapping[str, str]] | None = None
     known_faults: tuple[str, ...] = ()
     split_note: str = ""
@@ -128,12 +130,12 @@ def _splits_table(summary: CorpusSummary) -> str:
 
 def _columns_table(facts: CardFacts, features: datasets.Features) -> str:
     lines: list[list[object]] = []
-    notes = facts.column_notes or {}
+    notes, units = facts.column_notes or {}, facts.column_units or {}
     for name, feature in features.items():
         unit, meaning = COLUMNS.get(name, ("", "labels of this task; an empty list: the record is not in the task"))
         labels = isinstance(feature, datasets.List) and isinstance(feature.feature, datasets.ClassLabel)
         kind = "List(ClassLabel)" if labels else _feature_name(feature)
-        lines.append([f"`{name}`", kind, unit, notes.get(name, meaning)])
+        lines.append([f"`{name}`", kind, units.get(name, unit), notes.get(name, meaning)])
     return markdown_table(["column", "type", "unit", "meaning"], lines)
 
 

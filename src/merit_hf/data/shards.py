@@ -80,7 +80,8 @@ def write_shards(corpus: CorpusBuilder, folder: Path, num_proc: int) -> list[Sha
         raise ValueError(f"splits {sorted(unknown)} are not among {SPLITS}")
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob("*.unfinished*"):
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        # Workers of a conversion that was killed just now may still be writing there, for a moment.
+        shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
     tasks = _tasks(corpus, work, folder)
     finished: dict[Path, Shard] = {}
     with tqdm(total=sum(len(items) for items in work.values()), unit="record", desc="Converting") as progress:
@@ -158,6 +159,8 @@ def _run(corpus: CorpusBuilder, tasks: Iterator[_Task], num_proc: int) -> Iterat
 def _start_worker(corpus: CorpusBuilder) -> None:
     global _corpus_of_worker
     _corpus_of_worker = corpus
+    # Progress bars share one lock between processes: a worker that is killed while it holds it would stop all others.
+    tqdm.set_lock(threading.RLock())
     # A worker waits for work forever if its parent is killed; nobody would tell it.
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
