@@ -1,6 +1,6 @@
 """PTB-XL, as PhysioNet lays it out, to a corpus that `datasets.load_dataset` opens.
 
-    python dataset_scripts/ptb_xl.py --data_dir ptb-xl/1.0.3 --output_dir corpora/ptb-xl --num_proc 4
+python dataset_scripts/ptb_xl.py --data_dir ptb-xl/1.0.3 --output_dir corpora/ptb-xl --num_proc 4
 """
 
 from merit_hf.data.conversion import run_conversion

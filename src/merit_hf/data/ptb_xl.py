@@ -168,8 +168,7 @@ class PtbXl(CorpusBuilder):
                 "not tell",
             },
             known_faults=(
-                "The likelihood of a code is ignored: a code with likelihood 0 (\"unknown\") counts like one with "
-                "100.",
+                'The likelihood of a code is ignored: a code with likelihood 0 ("unknown") counts like one with 100.',
                 "Codes keep the underscore of the source (`_AVB`, `ISC_`, `NST_`, `STD_`, `NT_`, `TAB_`, `STE_`); "
                 "published label files often drop it.",
                 "Reports are German, English or Swedish, partly made by machine and not validated; the source has "
