@@ -56,32 +56,28 @@ class MimicRecords(Sequence[MimicRecord]):
             ValueError: a table has no line, lacks a column, or a number is none.
         """
         studies, measured, text_numbers, texts = _read_measurements(measurements)
-        subjects, listed, paths, times = array("q"), array("q"), [], []
-        for line, (subject, study, path, time) in _rows(
-            "record_list.csv", record_list, ("subject_id", "study_id", "path"), ("ecg_time",)
-        ):
-            subjects.append(_whole("record_list.csv", line, "subject_id", subject))
-            listed.append(_whole("record_list.csv", line, "study_id", study))
-            paths.append(path.removesuffix(".hea").encode())
-            times.append(time.encode())
+        name, needed = "record_list.csv", ("subject_id", "study_id", "path")
+        subjects, listed, paths, times = array("q"), array("q"), _Texts(), _Texts()
+        for line, (subject, study, path, time) in _rows(name, record_list, needed, ("ecg_time",)):
+            subjects.append(_whole(name, line, "subject_id", subject))
+            listed.append(_whole(name, line, "study_id", study))
+            paths.append(path.removesuffix(".hea"))
+            times.append(time)
         if not listed:
-            raise ValueError("record_list.csv lists no record")
+            raise ValueError(f"{name} lists no record")
         wanted = np.asarray(listed, dtype=np.int64)
         order = np.argsort(studies, kind="stable")
-        places = np.searchsorted(studies, wanted, sorter=order) if len(studies) else np.zeros(len(wanted), np.int64)
-        lines = order[np.minimum(places, len(order) - 1)] if len(studies) else places
-        known = studies[lines] == wanted if len(studies) else np.zeros(len(wanted), bool)
-        all_measured = np.full((len(wanted), len(MEASUREMENTS)), _MISSING, dtype=np.int32)
-        all_numbers = np.full((len(wanted), 1 + len(NOTES)), -1, dtype=np.int32)
-        all_measured[known], all_numbers[known] = measured[lines[known]], text_numbers[lines[known]]
+        places = np.searchsorted(studies, wanted, sorter=order)
+        lines = order[np.minimum(places, len(order) - 1)]
+        lines = np.where(studies[lines] == wanted, lines, len(studies) - 1)  # the last one is empty
         return cls(
-            np.asarray(subjects, dtype=np.int64),
-            wanted,
-            np.array(paths),
-            np.array(times),
-            all_measured,
-            all_numbers,
-            texts,
+            subjects=np.asarray(subjects, dtype=np.int64),
+            studies=wanted,
+            paths=paths.column(),
+            times=times.column(),
+            measurements=measured[lines],
+            text_numbers=text_numbers[lines],
+            texts=texts,
         )
 
     def select(self, rows: np.ndarray) -> MimicRecords:
@@ -113,7 +109,25 @@ class MimicRecords(Sequence[MimicRecord]):
         )
 
 
+class _Texts:
+    """A column of texts that grows; as Python objects only the last ones are kept."""
+
+    def __init__(self) -> None:
+        self._packed: list[np.ndarray] = []
+        self._loose: list[bytes] = []
+
+    def append(self, text: str) -> None:
+        self._loose.append(text.encode())
+        if len(self._loose) == 2**16:
+            self._packed.append(np.array(self._loose))
+            self._loose = []
+
+    def column(self) -> np.ndarray:
+        return np.concatenate([*self._packed, np.array(self._loose, dtype=bytes)])
+
+
 def _read_measurements(lines: Iterable[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Studies, their measurements, numbers of their texts, and the texts; after the last line follows an empty one."""
     name = "machine_measurements.csv"
     studies, measured, numbers = array("q"), array("i"), array("i")
     number_of: dict[str, int] = {}
@@ -125,6 +139,9 @@ def _read_measurements(lines: Iterable[str]) -> tuple[np.ndarray, np.ndarray, np
         report = join_report(cells[len(MEASUREMENTS) + len(NOTES) :])
         for text in (report, *(note.strip() for note in notes)):
             numbers.append(number_of.setdefault(text, len(number_of)) if text else -1)
+    studies.append(-1)
+    measured.extend([_MISSING] * len(MEASUREMENTS))
+    numbers.extend([-1] * (1 + len(NOTES)))
     return (
         np.asarray(studies, dtype=np.int64),
         np.asarray(measured, dtype=np.int32).reshape(-1, len(MEASUREMENTS)),
