@@ -60,7 +60,8 @@ def write_parquet(path: Path, features: datasets.Features, tables: Callable[[], 
         ValueError: whatever `tables` raises of that kind.
     """
     with tempfile.TemporaryDirectory(prefix=f"{path.name}.", dir=path.parent) as folder, _no_progress_bars():
-        builder = TablesBuilder(cache_dir=f"{folder}/cache", features=features, tables=tables)
+        builder = TablesBuilder(cache_dir=f"{folder}/cache", features=features)
+        builder.config.tables = tables  # as an argument, all items of the shard would be pickled and hashed
         try:
             builder.download_and_prepare(f"{folder}/out", file_format="parquet", max_shard_size="1TB")
         except RowError as error:
