@@ -203,7 +203,7 @@ def _cubic_weights(fraction: np.ndarray) -> np.ndarray:
 def _standard_normal(generator: np.random.Generator, size: int) -> np.ndarray:
     """Normal numbers float32 (size,) by Box & Muller (1958) from 16-bit uniform ones.
 
-    Three times as fast as numpy's method; the largest possible value is 4.9 standard deviations.
+    Faster than numpy's method; the largest possible value is 4.9 standard deviations.
     """
     half = (size + 1) // 2
     words = -(-half // 2)  # four 16-bit numbers a word, two for each pair of normal ones

@@ -36,7 +36,6 @@ PRECORDIAL_COEFFICIENTS: FloatArray = np.array(
 
 # Rows: the twelve leads; columns: the electrodes RA, LA, LL, V1 ... V6. Noise enters at the electrodes, so that even
 # noisy leads keep Einthoven's and Goldberger's relations, as they do in a real recorder.
-ELECTRODE_NAMES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 ELECTRODE_MATRIX: FloatArray = np.zeros((12, 9))
 ELECTRODE_MATRIX[0, :3] = (-1, 1, 0)
 ELECTRODE_MATRIX[1, :3] = (-1, 0, 1)

@@ -111,7 +111,7 @@ def faithful_gain(signal: np.ndarray, stated: ArrayLike | None = None) -> np.nda
 
 
 def exact_counts(signal: np.ndarray, stated: ArrayLike | None) -> tuple[np.ndarray, np.ndarray] | None:
-    """What `quantise` makes of a signal with its `faithful_gain`, in a fifth of the time; None where that is not sure.
+    """What `quantise` makes of a signal with its `faithful_gain`, the short way; None where that is not sure.
 
     It is sure where every sample is the float32 quotient of a whole count and the stated gain, as in nearly all files.
     """
