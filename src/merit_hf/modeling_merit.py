@@ -399,10 +399,10 @@ class MeritModel(MeritPreTrainedModel):
         return output
 
     @can_return_tuple
-    def get_text_features(
+    def pool_text(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
     ) -> BaseModelOutputWithPooling:
-        """The text tower's output with `pooler_output` pooled as configured and projected: (batch, projection_dim)."""
+        """The text tower's output with `pooler_output` pooled as configured: (batch, text hidden size)."""
         output = self.text_model(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
         states = output.last_hidden_state
         if self.config.text_pooling == "mean":
@@ -415,10 +415,19 @@ class MeritModel(MeritPreTrainedModel):
             pooled = states[:, -1 if self.config.text_pooling == "last" else 0]
         return BaseModelOutputWithPooling(
             last_hidden_state=states,
-            pooler_output=self.text_projection(pooled),
+            pooler_output=pooled,
             hidden_states=output.get("hidden_states"),
             attentions=output.get("attentions"),
         )
+
+    @can_return_tuple
+    def get_text_features(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
+    ) -> BaseModelOutputWithPooling:
+        """The text tower's output with `pooler_output` pooled as configured and projected: (batch, projection_dim)."""
+        output = self.pool_text(input_ids, attention_mask, return_dict=True, **kwargs)
+        output.pooler_output = self.text_projection(output.pooler_output)
+        return output
 
     def inverse_temperature(self) -> Tensor:
         """exp(logit_scale), at most 100."""
@@ -580,6 +589,7 @@ class MeritForPreTraining(MeritModel):
         target_values: Tensor | None = None,
         noise: Tensor | None = None,
         alignment_noise: Tensor | None = None,
+        text_pooled: Tensor | None = None,
         gather: Gather | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> MeritForPreTrainingOutput:
@@ -591,6 +601,8 @@ class MeritForPreTraining(MeritModel):
             target_values: (batch, leads, samples), the clean signal; `input_values` by default.
             noise: (batch, `config.num_mask_units`) in [0, 1); what has the lowest stays visible. Random by default.
             alignment_noise: (batch, `config.ecg_config.num_patches`) in [0, 1), for `alignment_token_drop`.
+            text_pooled: (batch, text hidden size), what `pool_text` made of the reports; replaces input_ids where the
+                text tower is frozen and its outputs were kept.
             gather: concatenates a tensor over processes with gradient ([`gather_with_gradient`]); None for one
                 process.
         """
@@ -600,7 +612,7 @@ class MeritForPreTraining(MeritModel):
         padding_mask = padding_mask.bool()
         input_values = input_values.masked_fill(~padding_mask, 0)
         target_values = input_values if target_values is None else target_values
-        if config.contrastive_weight > 0 and input_ids is None:
+        if config.contrastive_weight > 0 and input_ids is None and text_pooled is None:
             raise ValueError(
                 f"contrastive_weight={config.contrastive_weight} needs reports: give input_ids, or set it to 0."
             )
@@ -627,8 +639,9 @@ class MeritForPreTraining(MeritModel):
                 aligned = self._alignment_pass(input_values, padding_mask, alignment_noise, **kwargs)
                 encoded = aligned if encoded is None else encoded
             ecg_embeds = normalize_embeds(self.ecg_projection(aligned.pooler_output))
-            text_output = self.get_text_features(input_ids, attention_mask, return_dict=True)
-            text_embeds = normalize_embeds(text_output.pooler_output)
+            if text_pooled is None:
+                text_pooled = self.pool_text(input_ids, attention_mask, return_dict=True).pooler_output
+            text_embeds = normalize_embeds(self.text_projection(text_pooled))
             contrastive_loss, information_semantic, regularizer = self._contrast(
                 ecg_embeds, text_embeds, report_ids, gather
             )

@@ -29,6 +29,7 @@ from .batches import Batch
 from .checkpointing import Progress
 from .continuation import checkpoint_to_resume, read_progress
 from .embedding_means import fill_embedding_means
+from .frozen_text import FrozenTextFeatures
 from .optimizer import build_optimizer, parameter_groups, set_learning_rate
 from .processes import from_main_process, load_weights, make_accelerator
 from .run_data import RunData
@@ -189,6 +190,7 @@ class Pretrainer:
         )
         optimizer = build_optimizer(groups, (arguments.adam_beta1, arguments.adam_beta2), arguments.adam_epsilon)
         wrapped, optimizer = accelerator.prepare(self.model, optimizer)
+        self._frozen_text = FrozenTextFeatures(self.model) if FrozenTextFeatures.serves(self.model) else None
         if self._checkpoint is not None:
             accelerator.load_state(str(self._checkpoint))
             self._checkpoint = None
@@ -219,7 +221,7 @@ class Pretrainer:
         optimizer.zero_grad()
         values: dict[str, Tensor] = {}
         for micro in range(plan.accumulated):
-            batch = next(batches)
+            batch = self._with_kept_texts(next(batches))
             # Dropout follows from counters as masks do, so that neither a loader nor a resumed process can shift it.
             torch.manual_seed(self._dropout_seed(micro))
             # Processes exchange gradients once a step.
@@ -235,6 +237,9 @@ class Pretrainer:
         # Loss scaling skips a step whose gradient overflowed; without it such a step has ruined the weights.
         overflow = norm.new_zeros(()) if accelerator.scaler is not None else ~torch.isfinite(norm)
         self.metrics.add(self.progress.step + 1, values, overflow)
+
+    def _with_kept_texts(self, batch: Batch) -> Batch:
+        return batch if self._frozen_text is None else self._frozen_text(batch)
 
     def _dropout_seed(self, micro: int) -> int:
         """Differs by seed, step, forward pass and process: 63 bits, each counter mixed in by a multiplication."""
@@ -290,7 +295,7 @@ class Pretrainer:
         batch_size = batch_size or self._value(plan.stage, "per_device_train_batch_size")
         batches = self.data.clean_batches(dataset, batch_size, self.processor, self.model.config)
         with self.accelerator.autocast():
-            metrics = validate(self.model, batches, self._sum)
+            metrics = validate(self.model, map(self._with_kept_texts, batches), self._sum)
         if progress.best_validation_loss is None or metrics["validation_loss"] < progress.best_validation_loss:
             progress.best_step, progress.best_validation_loss = progress.step, metrics["validation_loss"]
         self._write_line("validation", {"step": progress.step, "epoch": round(epoch, 6), **metrics})
