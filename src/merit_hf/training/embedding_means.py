@@ -21,7 +21,8 @@ def fill_embedding_means(
 
     Args:
         model: is in evaluation mode inside this function, and afterwards as before.
-        batches: of this process, without augmentation, on the model's device.
+        batches: of this process, without augmentation, on the model's device; with `text_pooled` in place of the
+            texts where a frozen tower's states were kept.
         reduce: sums a tensor over processes.
     """
     dtype = torch.float32 if model.device.type == "mps" else torch.float64
@@ -51,5 +52,7 @@ def _text_embeds(model: MeritModel, batch: Batch) -> torch.Tensor:
     paired = batch["report_ids"] != NO_REPORT
     if not paired.any():
         return torch.zeros(0, model.config.projection_dim, device=paired.device)
+    if "text_pooled" in batch:
+        return normalize_embeds(model.text_projection(batch["text_pooled"][paired]))
     features = model.get_text_features(batch["input_ids"][paired], batch["attention_mask"][paired])
     return normalize_embeds(features.pooler_output)

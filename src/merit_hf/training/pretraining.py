@@ -332,7 +332,7 @@ class Pretrainer:
         batch_size = self._value(len(self.arguments.stages) - 1, "per_device_train_batch_size")
         batches = self.data.clean_batches(self.data.train, batch_size, self.processor, self.model.config)
         with self.accelerator.autocast():
-            fill_embedding_means(self.model, batches, self._sum)
+            fill_embedding_means(self.model, map(self._with_kept_texts, batches), self._sum)
 
         def write(folder: Path) -> None:
             self.model.save_pretrained(folder)

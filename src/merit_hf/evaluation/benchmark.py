@@ -1,0 +1,257 @@
+"""Every protocol on every corpus, task and contender: the parts of a benchmark, kept so that a stopped one goes on.
+
+The protocols themselves are in their own files; tables and pictures of the whole are in benchmark_report.py.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+from transformers import AutoConfig
+
+from .. import __version__
+from .comparison import compare_predictions
+from .contenders import Contender
+from .linear_probe import linear_probe
+from .predictions import Predictions, read_predictions, write_predictions
+from .prompts import select_prompts
+from .results import Result, classification_result, write_results
+from .targets import corpus_tasks
+from .zero_shot import load_zero_shot, zero_shot_predictions
+
+LINEAR_PROBE, ZERO_SHOT = "linear_probe", "zero_shot"
+PROTOCOLS = (LINEAR_PROBE, ZERO_SHOT)
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """What holds for all parts of a benchmark.
+
+    test_split: split to test on; `linear_probe.probe_data` says what a probe is then chosen by.
+    fractions: shares of the training labels for the probe.
+    num_subsets: seeds of the subsets for shares below 1, for contenders with a single seed of their own.
+    min_positives: labels with fewer test positives are left out of the macro averages, and listed.
+    num_resamples: bootstrap resamples of intervals and comparisons, and permutations of the tests.
+    by_patient: resample patients instead of records.
+    prompts: file of prompts or name of a packaged one; None finds one by task.
+    batch_size: records in one pass of a model.
+    """
+
+    test_split: str = "test"
+    fractions: tuple[float, ...] = (0.01, 0.1, 1.0)
+    num_subsets: int = 5
+    min_positives: int = 5
+    num_resamples: int = 1000
+    by_patient: bool = False
+    prompts: str | None = None
+    batch_size: int = 64
+
+
+@dataclass(frozen=True)
+class Part:
+    """One protocol on one task of one corpus for one contender."""
+
+    corpus: str
+    task: str
+    protocol: str
+    contender: Contender
+
+    @property
+    def name(self) -> str:
+        """Path without extension, below the benchmark's folder, of its results and predictions."""
+        return f"{self.corpus}/{self.task}/{self.protocol}/{self.contender.name}"
+
+
+class Benchmark:
+    """The parts of a benchmark and where they are kept.
+
+    Args:
+        contenders: models and baselines; their names must differ.
+        corpora: name -> splits by name (`load_corpus(path)`).
+        output_dir: folder of the benchmark. `parts/` keeps the results of each part, `predictions/` its scores; a part
+            that is there and was made by the same settings and checkpoints is not made again.
+        tasks: label columns; None takes all that a corpus has.
+        protocols: of `PROTOCOLS`.
+        settings: see there.
+        device: None takes a GPU if there is one.
+
+    Raises:
+        ValueError: two contenders of one name, an unknown protocol, or a task that no corpus has.
+    """
+
+    def __init__(
+        self,
+        contenders: Sequence[Contender],
+        corpora: Mapping[str, Mapping[str, datasets.Dataset]],
+        output_dir: Path,
+        *,
+        tasks: Sequence[str] | None = None,
+        protocols: Sequence[str] = PROTOCOLS,
+        settings: BenchmarkSettings | None = None,
+        device: str | None = None,
+    ) -> None:
+        names = [contender.name for contender in contenders]
+        if len(set(names)) != len(names):
+            raise ValueError(f"contenders must have different names, got {names}")
+        if unknown := [protocol for protocol in protocols if protocol not in PROTOCOLS]:
+            raise ValueError(f"protocols {unknown} are not known, expected some of {', '.join(PROTOCOLS)}")
+        self.contenders, self.corpora, self.output_dir = list(contenders), corpora, output_dir
+        self.protocols, self.device = list(protocols), device
+        self.settings = settings or BenchmarkSettings()
+        self.tasks = {name: corpus_tasks(next(iter(splits.values()))) for name, splits in corpora.items()}
+        if tasks is not None:
+            known = {task for found in self.tasks.values() for task in found}
+            if absent := [task for task in tasks if task not in known]:
+                raise ValueError(f"tasks {absent} are in none of the corpora, which have {sorted(known)}")
+            self.tasks = {name: [task for task in tasks if task in found] for name, found in self.tasks.items()}
+        for name, splits in corpora.items():
+            if self.settings.test_split not in splits:
+                raise ValueError(
+                    f"corpus {name!r} has no split {self.settings.test_split!r}; it has {', '.join(splits)}"
+                )
+
+    def parts(self) -> list[Part]:
+        """All parts in the order in which they are made. Zero-shot only where a contender has a trained text tower."""
+        return [
+            Part(corpus, task, protocol, contender)
+            for corpus, tasks in self.tasks.items()
+            for task in tasks
+            for protocol in self.protocols
+            for contender in self.contenders
+            if protocol != ZERO_SHOT or _aligned(contender)
+        ]
+
+    def run(self, report: Callable[[str], None] = lambda line: None) -> list[Result]:
+        """Makes what is missing and returns all entries, each with its `corpus`, `protocol` and contender (`model`).
+
+        Args:
+            report: told of each part as it begins.
+        """
+        results = []
+        parts = self.parts()
+        for number, part in enumerate(parts, start=1):
+            done = self._kept(part)
+            report(f"{number}/{len(parts)}  {part.name}" + ("  (kept)" if done is not None else ""))
+            results += self._make(part) if done is None else done
+        return results
+
+    def _kept(self, part: Part) -> list[Result] | None:
+        path = self._path(part, "parts", ".json")
+        if not path.is_file():
+            return None
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        # Through JSON, since tuples come back as lists.
+        same = kept["identity"] == json.loads(json.dumps(self._identity(part)))
+        return kept["results"] if same else None
+
+    def _identity(self, part: Part) -> dict[str, Any]:
+        fingerprints = {name: split._fingerprint for name, split in self.corpora[part.corpus].items()}
+        return {
+            "version": __version__,
+            "settings": vars(self.settings),
+            "contender": part.contender.identity(),
+            "corpus": fingerprints,
+        }
+
+    def _path(self, part: Part, kind: str, ending: str) -> Path:
+        return self.output_dir / kind / f"{part.name}{ending}"
+
+    def _make(self, part: Part) -> list[Result]:
+        make = {LINEAR_PROBE: self._linear_probe, ZERO_SHOT: self._zero_shot}[part.protocol]
+        about = {"corpus": part.corpus, "protocol": part.protocol}
+        results = [{**about, **result} for result in make(part)]
+        write_results({"identity": self._identity(part), "results": results}, self._path(part, "parts", ".json"))
+        return results
+
+    def _linear_probe(self, part: Part) -> list[Result]:
+        settings, contender = self.settings, part.contender
+        encoders = contender.encoders(self.device)
+        several = len(encoders) > 1
+        return linear_probe(
+            encoders if several else encoders[0],
+            self.corpora[part.corpus],
+            part.task,
+            fractions=settings.fractions,
+            seeds=contender.seeds if several else range(settings.num_subsets),
+            test_split=settings.test_split,
+            min_positives=settings.min_positives,
+            num_resamples=settings.num_resamples,
+            by_patient=settings.by_patient,
+            batch_size=settings.batch_size,
+            cache_dir=self.output_dir / "features",
+            predictions_dir=self._path(part, "predictions", ""),
+            model_name=contender.name,
+            config={"checkpoints": list(contender.checkpoints)},
+        )
+
+    def _zero_shot(self, part: Part) -> list[Result]:
+        settings, contender = self.settings, part.contender
+        dataset = self.corpora[part.corpus][settings.test_split]
+        labels = dataset.features[part.task].feature.names
+        prompts, source = select_prompts(part.task, labels, settings.prompts)
+        runs = []
+        for seed, checkpoint in zip(contender.seeds, contender.checkpoints, strict=True):
+            loaded = load_zero_shot(checkpoint, self.device)
+            run = zero_shot_predictions(
+                *loaded, dataset, task=part.task, prompts=prompts, batch_size=settings.batch_size
+            )
+            name = f"{part.task}-seed-{seed}-{settings.test_split}.parquet"
+            write_predictions(run, self._path(part, "predictions", "") / name)
+            runs.append(run)
+        return [
+            classification_result(
+                runs,
+                task=part.task,
+                split=settings.test_split,
+                model=contender.name,
+                config={"checkpoints": list(contender.checkpoints), "prompts": source, "seeds": list(contender.seeds)},
+                min_positives=settings.min_positives,
+                num_resamples=settings.num_resamples,
+                by_patient=settings.by_patient,
+            )
+        ]
+
+    def test_predictions(self, part: Part) -> list[Predictions]:
+        """Scores of a part on the test split, one a seed; of a probe those with the largest share of the labels."""
+        folder = self._path(part, "predictions", "")
+        stem = f"{part.task}-seed-"
+        if part.protocol == LINEAR_PROBE:
+            stem = f"{part.task}-{max(self.settings.fractions):g}-seed-"
+        paths = sorted(folder.glob(f"{stem}*-{self.settings.test_split}.parquet"))
+        return [read_predictions(path) for path in paths]
+
+    def comparisons(self, metric: str = "macro_auroc") -> list[dict[str, Any]]:
+        """Paired comparisons of every two contenders on the same records, a later one as A against an earlier as B."""
+        found = []
+        parts = {(part.corpus, part.task, part.protocol, part.contender.name): part for part in self.parts()}
+        for corpus, tasks in self.tasks.items():
+            for task, protocol in itertools.product(tasks, self.protocols):
+                there = [c for c in self.contenders if (corpus, task, protocol, c.name) in parts]
+                scores = {c.name: self.test_predictions(parts[corpus, task, protocol, c.name]) for c in there}
+                for first, second in itertools.combinations(there, 2):
+                    entry = compare_predictions(
+                        scores[second.name],
+                        scores[first.name],
+                        metric=metric,
+                        num_resamples=self.settings.num_resamples,
+                        num_permutations=self.settings.num_resamples,
+                        min_positives=self.settings.min_positives,
+                        by_patient=self.settings.by_patient,
+                    )
+                    about = {"corpus": corpus, "task": task, "protocol": protocol}
+                    found.append({**about, "model_a": second.name, "model_b": first.name, **entry})
+        return found
+
+
+def _aligned(contender: Contender) -> bool:
+    """Whether zero-shot makes sense: a trained model whose ECGs were aligned with text."""
+    if contender.kind != "merit":
+        return False
+    config = AutoConfig.from_pretrained(contender.checkpoints[0])
+    return getattr(config, "contrastive_weight", 0) > 0
