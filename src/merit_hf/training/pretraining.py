@@ -72,6 +72,7 @@ class Pretrainer:
             self.progress = read_progress(self._checkpoint, self._identity())
         self.metrics = RunningMetrics(self.progress)
         self.throughput = Throughput()
+        self._frozen_text: FrozenTextFeatures | None = None
 
     # --- what a run starts from --------------------------------------------------------------------------------------
 
