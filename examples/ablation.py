@@ -1,0 +1,151 @@
+"""Ablation of a recipe: masked only, contrastive only and both, trained alike with several seeds, beside untrained.
+
+    python examples/ablation.py --corpus CORPUS --config examples/configs/merit_tiny.yaml --output OUT.json
+
+All variants see the same ECGs equally often, with the same stages, batches, learning rates and seeds; one of the two
+losses is left out (`merit_hf.training.variants`). Trained models stay in OUT.runs/; tables and pictures in OUT.report/
+are those of `examples/benchmark.py`. A run or evaluation that was stopped goes on with the same command.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from merit_hf.command_line import as_plain, option, parse_arguments, read_yaml, run_command, write_yaml
+
+if TYPE_CHECKING:
+    from merit_hf.training.arguments import PretrainingArguments
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class AblationArguments:
+    """Arguments of the command."""
+
+    corpus: str = option(help="corpus folder, as a command of dataset_scripts/ writes it, or Hub id")
+    config: str = option(help="pretraining recipe with both losses, YAML")
+    output: str = option(help="results file to write, JSON; runs and report go beside it")
+    text_model: str | None = option(None, help="replaces text_model of the recipe: Hugging Face id or folder")
+    variants: list[str] = option(["masked", "contrastive", "both"], help="what to train: masked, contrastive, both")
+    baselines: list[str] = option(
+        ["untrained"], help="encoders to stand beside: untrained, random_convolutions, hf:NAME"
+    )
+    seeds: int = option(3, help="seeds of every variant, and of baselines that are drawn by chance: 0, 1, ...")
+    tasks: list[str] | None = option(None, help="label columns; null takes all that the corpus has")
+    test_split: str = option("test", help="split to test on")
+    fractions: list[float] = option([0.01, 0.1, 1.0], help="shares of the training labels for the linear probe")
+    min_positives: int = option(5, unit="records", help="rarer labels of the test split are left out of averages")
+    num_resamples: int = option(1000, help="bootstrap resamples of intervals, and permutations of tests")
+    prompts: str | None = option(None, help="prompts, a JSON file or a packaged name; null finds one by task")
+    data: str | None = option(None, help="what the records are, in words, for the report")
+    num_parallel: int = option(1, help="runs trained at the same time; the cores are shared out among them")
+    launcher: str = option(
+        "", help="words before the training command, such as 'accelerate launch --num_processes 4'; empty: Python"
+    )
+
+
+def main(arguments: AblationArguments) -> None:
+    # Imported here so that --help and a mistyped option answer at once.
+    from merit_hf.data.corpus import load_corpus
+    from merit_hf.evaluation.benchmark import Benchmark, BenchmarkSettings
+    from merit_hf.evaluation.benchmark_report import verdict, write_report
+    from merit_hf.evaluation.contenders import contenders_of
+    from merit_hf.evaluation.results import write_results
+
+    for name in ("seeds", "num_parallel", "num_resamples"):
+        if getattr(arguments, name) < 1:
+            raise ValueError(f"--{name} is {getattr(arguments, name)}, expected at least 1")
+    output = Path(arguments.output)
+    runs = output.with_suffix(".runs")
+    planned = plan(arguments, runs)
+    with ThreadPoolExecutor(arguments.num_parallel) as pool:
+        list(pool.map(lambda run: train(run, arguments), planned.items()))
+
+    trained = [f"{name.rpartition('-seed')[0]}={runs / name}" for name in planned]
+    contenders = contenders_of(trained, arguments.baselines, arguments.seeds)
+    benchmark = Benchmark(
+        contenders,
+        {"corpus": load_corpus(arguments.corpus)},
+        output.with_suffix(".report"),
+        tasks=arguments.tasks,
+        settings=BenchmarkSettings(
+            test_split=arguments.test_split,
+            fractions=tuple(arguments.fractions),
+            min_positives=arguments.min_positives,
+            num_resamples=arguments.num_resamples,
+            prompts=arguments.prompts,
+        ),
+    )
+    results = benchmark.run(lambda line: print(line, flush=True))
+    comparisons = benchmark.comparisons()
+    command = shlex.join(["python", "examples/ablation.py", *sys.argv[1:]])
+    data = {"corpus": arguments.data or arguments.corpus}
+    write_report(benchmark, results, comparisons, command=command, data=data)
+    verdicts = [{**entry, "verdict_in_words": verdict(entry)} for entry in comparisons]
+    write_results({"config": as_plain(arguments), "results": results, "comparisons": verdicts}, output)
+    print(f"\npaired differences of macro AUROC on {arguments.test_split}, 95 % intervals")
+    for entry in verdicts:
+        interval = f"{entry['difference']:+.3f} [{entry['ci_low']:+.3f}, {entry['ci_high']:+.3f}]"
+        what = f"{entry['task']} {entry['protocol'].replace('_', ' ')}: {entry['model_a']} - {entry['model_b']}"
+        print(f"{what:<60} {interval}  {entry['verdict_in_words']}")
+    print(f"written to {output}; tables and pictures in {benchmark.output_dir}")
+
+
+def plan(arguments: AblationArguments, runs: Path) -> dict[str, PretrainingArguments]:
+    """The arguments of every run by its name."""
+    from merit_hf.training.arguments import PretrainingArguments
+    from merit_hf.training.variants import recipe_variant
+
+    words = ["--corpus", arguments.corpus, "--output_dir", str(runs)]
+    words += [] if arguments.text_model is None else ["--text_model", arguments.text_model]
+    recipe = parse_arguments(PretrainingArguments, [arguments.config, *words])
+    found = {}
+    for seed in range(arguments.seeds):
+        for variant in arguments.variants:
+            name = f"{variant}-seed{seed}"
+            changed: Any = {"output_dir": str(runs / name), "seed": seed, "disable_tqdm": True}
+            found[name] = replace(recipe_variant(recipe, variant), **changed)  # type: ignore[arg-type]
+    return found
+
+
+def train(run: tuple[str, PretrainingArguments], arguments: AblationArguments) -> None:
+    """Trains one run, goes on with it if it was stopped, or leaves it as it is if it is whole."""
+    from merit_hf.training.run_folder import ARGUMENTS_FILE
+
+    name, wanted = run
+    folder = Path(wanted.output_dir)
+    command = ["--resume_from_checkpoint", "latest"]
+    if not (folder / ARGUMENTS_FILE).is_file():
+        command = ["--overwrite"]
+    elif read_yaml(folder / ARGUMENTS_FILE) != as_plain(wanted):
+        raise ValueError(f"{folder} was trained with other arguments; name another --output or delete that folder")
+    elif (folder / "model.safetensors").is_file():
+        print(f"{name}: trained", flush=True)
+        return
+    elif not any((folder / "checkpoints").glob("step-*")):
+        command = ["--overwrite"]
+    config = folder.with_suffix(".yaml")
+    config.parent.mkdir(parents=True, exist_ok=True)
+    write_yaml(wanted, config)
+    threads = max(1, (os.cpu_count() or 1) // arguments.num_parallel)
+    launcher = shlex.split(arguments.launcher) or [sys.executable]
+    words = [*launcher, str(ROOT / "examples" / "pretrain.py"), str(config), *command]
+    print(f"{name}: training (log in {config.with_suffix('.log')})", flush=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+    with open(config.with_suffix(".log"), "w", encoding="utf-8") as log:
+        done = subprocess.run(words, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False)
+    if done.returncode != 0:
+        last = config.with_suffix(".log").read_text(encoding="utf-8").strip().splitlines()[-1:]
+        raise ValueError(f"training {name} failed with status {done.returncode}: {' '.join(last)}")
+
+
+if __name__ == "__main__":
+    run_command(main, AblationArguments, __doc__ or "")
