@@ -260,9 +260,7 @@ def cached_features(
             if features.ndim == 2 and len(features) == len(dataset) and features.dtype == np.float32:
                 return features
             logger.warning("cached features %s are not of %d records; computing them again", path, len(dataset))
-    features = np.asarray(
-        encoder.features(dataset, batch_size=batch_size, description=description), dtype=np.float32
-    )
+    features = np.asarray(encoder.features(dataset, batch_size=batch_size, description=description), dtype=np.float32)
     if features.ndim != 2 or len(features) != len(dataset):
         raise ValueError(
             f"encoder {encoder.name!r} gave features of shape {features.shape}, expected ({len(dataset)} records, size)"

@@ -86,7 +86,9 @@ def held_out_patients(
 
     A record without a patient counts as one of its own.
     """
-    names = [f"record {ecg}" if patient is None else patient for patient, ecg in zip(patient_ids, ecg_ids, strict=True)]
+    names = [
+        f"record {ecg}" if patient is None else patient for patient, ecg in zip(patient_ids, ecg_ids, strict=True)
+    ]
     shares = {"kept": 1.0 - share, "held out": share}
     drawn = {name: patient_split(name, shares) == "held out" for name in set(names)}
     return np.array([drawn[name] for name in names], dtype=bool)

@@ -18,6 +18,7 @@ import datasets
 import numpy as np
 
 from ..data.splits import check_patients_disjoint
+from .comparison import compare_predictions
 from .encoders import Encoder, cached_features
 from .label_subsets import HELD_OUT_SHARE, held_out_patients, label_subset
 from .predictions import Predictions, predictions_of, write_predictions
@@ -74,7 +75,9 @@ def probe_data(
         if name not in splits:
             raise ValueError(f"the corpus has no split {name!r}; it has {', '.join(splits)}")
     if test_split in (TRAIN_SPLIT, validation_split):
-        what = "the one trained on" if test_split == TRAIN_SPLIT else "the validation_split that the probe is chosen by"
+        what = (
+            "the one trained on" if test_split == TRAIN_SPLIT else "the validation_split that the probe is chosen by"
+        )
         raise ValueError(f"test_split {test_split!r} is {what}; nothing may be fitted or chosen on test records")
     if validation_split == TRAIN_SPLIT:
         raise ValueError("validation_split is 'train'; leave it out to have patients of train held out")
@@ -105,6 +108,7 @@ def linear_probe(
     splits: Mapping[str, datasets.Dataset],
     task: str,
     *,
+    untrained: Encoder | Sequence[Encoder] | None = None,
     fractions: Sequence[float] = (0.01, 0.1, 1.0),
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     test_split: str = "test",
@@ -125,6 +129,7 @@ def linear_probe(
     Args:
         encoder: frozen; several, one a seed, where the encoder itself is drawn by chance.
         splits, task, test_split, validation_split: see `probe_data`.
+        untrained: encoders to stand beside, in the same way.
         fractions: shares of the training records whose labels are used.
         seeds: of the subsets (label_subsets.py) and of the mlp head; the result is the mean over them. Where nothing
             is drawn (all records, linear head, one encoder) the first stands for all.
@@ -139,73 +144,111 @@ def linear_probe(
 
     Returns:
         Results (results.py). Their config says how many records were trained on, what validation chose and which
-        labels had no positives to train on and so a constant score, for every seed.
+        labels all or none of them carry, so that their score is constant, for every seed. With `untrained` each has
+        the entry "untrained" of the same layout and "against_untrained", the paired comparison (comparison.py).
 
     Raises:
         ValueError: see `probe_data`, `label_subset` and `fit_probe`.
     """
     if not len(fractions) or not len(seeds):
         raise ValueError(f"fractions and seeds must not be empty, got {list(fractions)} and {list(seeds)}")
-    encoders = list(encoder) if isinstance(encoder, Sequence) else [encoder] * len(seeds)
-    if len(encoders) != len(seeds):
-        raise ValueError(f"{len(encoders)} encoders for {len(seeds)} seeds; give one, or one a seed")
     data = probe_data(splits, task, test_split, validation_split)
-    drawn = isinstance(encoder, Sequence) or head == "mlp"
-    known: dict[int, dict[str, np.ndarray]] = {}
-
-    def features(index: int) -> dict[str, np.ndarray]:
-        first = encoders.index(encoders[index])
-        if first not in known:
-            known[first] = {
-                name: cached_features(
-                    encoders[first],
-                    data.splits[name],
-                    cache_dir,
-                    batch_size=batch_size,
-                    description=f"{encoders[first].name}, {name}" if progress else None,
-                )
-                for name in dict.fromkeys([TRAIN_SPLIT, data.validation_split or TRAIN_SPLIT, data.test_split])
-            }
-        return known[first]
-
-    results = []
-    for fraction in fractions:
-        used = list(seeds) if drawn or fraction < 1.0 else [seeds[0]]
-        probes = [_probe(data, features(index), fraction, seed, head) for index, seed in enumerate(used)]
-        test_runs, validation_runs = [p.test for p in probes], [p.validation for p in probes]
-        if predictions_dir is not None:
-            for seed, probe in zip(used, probes, strict=True):
-                stem = f"{task}-{fraction:g}-seed-{seed}"
-                write_predictions(probe.test, Path(predictions_dir) / f"{stem}-{data.test_split}.parquet")
-                write_predictions(probe.validation, Path(predictions_dir) / f"{stem}-chosen-by.parquet")
-        results.append(
-            classification_result(
-                test_runs,
-                validation_runs,
+    entries: dict[str, list[tuple[Result, list[Predictions]]]] = {}
+    given = {"": encoder} if untrained is None else {"": encoder, "untrained": untrained}
+    for entry, encoders in given.items():
+        folder = None if predictions_dir is None else Path(predictions_dir) / entry
+        several = list(encoders) if isinstance(encoders, Sequence) else None
+        if several is not None and len(several) != len(seeds):
+            raise ValueError(f"{len(several)} encoders for {len(seeds)} seeds; give one, or one a seed")
+        single = None if isinstance(encoders, Sequence) else encoders
+        features = _Features(data, batch_size, cache_dir, progress)
+        entries[entry] = []
+        for fraction in fractions:
+            drawn = single is None or head == "mlp" or fraction < 1.0
+            used = list(seeds) if drawn else [seeds[0]]
+            probes = [
+                _probe(data, features(single or several[index]), fraction, seed, head)  # type: ignore[index]
+                for index, seed in enumerate(used)
+            ]
+            if folder is not None:
+                _write(probes, used, folder, f"{task}-{fraction:g}", data.test_split)
+            name = (model_name or features.name) if entry == "" else features.name
+            result = classification_result(
+                [probe.test for probe in probes],
+                [probe.validation for probe in probes],
                 task=task,
                 split=data.test_split,
-                model=model_name or encoders[0].name,
-                config={
-                    **(config or {}),
-                    "fraction": fraction,
-                    "head": head,
-                    "seeds": used,
-                    "chosen_by": data.validation_split or f"{HELD_OUT_SHARE:.0%} of the patients of {TRAIN_SPLIT}",
-                    "num_train": len(label_subset(data.train.targets, fraction, used[0])),
-                    "num_chosen_by": len(probes[0].validation),
-                    "choices": [probe.choice for probe in probes],
-                    "constant_labels": [probe.constant_labels for probe in probes],
-                },
+                model=name if single is not None or len(used) == 1 else f"{name} (first of {len(used)} seeds)",
+                config={**(config or {}), **_protocol(data, probes, fraction, used, head)},
                 num_resamples=num_resamples,
                 min_positives=min_positives,
                 by_patient=by_patient,
             )
+            entries[entry].append((result, [probe.test for probe in probes]))
+    results = [result for result, _ in entries[""]]
+    for position, (baseline, runs) in enumerate(entries.get("untrained", [])):
+        results[position]["untrained"] = baseline
+        results[position]["against_untrained"] = compare_predictions(
+            entries[""][position][1],
+            runs,
+            num_resamples=num_resamples,
+            min_positives=min_positives,
+            by_patient=by_patient,
         )
     return results
 
 
+class _Features:
+    """Features of the splits that a probe needs, of every encoder that was asked for."""
+
+    def __init__(
+        self, data: ProbeData, batch_size: int, cache_dir: str | os.PathLike[str] | None, progress: bool
+    ) -> None:
+        self.data, self.batch_size, self.cache_dir, self.progress = data, batch_size, cache_dir, progress
+        self.name = ""
+        self._known: dict[int, dict[str, np.ndarray]] = {}
+
+    def __call__(self, encoder: Encoder) -> dict[str, np.ndarray]:
+        self.name = self.name or encoder.name
+        if id(encoder) not in self._known:
+            data = self.data
+            self._known[id(encoder)] = {
+                name: cached_features(
+                    encoder,
+                    data.splits[name],
+                    self.cache_dir,
+                    batch_size=self.batch_size,
+                    description=f"{encoder.name}, {name}" if self.progress else None,
+                )
+                for name in dict.fromkeys([TRAIN_SPLIT, data.validation_split or TRAIN_SPLIT, data.test_split])
+            }
+        return self._known[id(encoder)]
+
+
+def _protocol(
+    data: ProbeData, probes: Sequence[_Probe], fraction: float, seeds: Sequence[int], head: str
+) -> dict[str, Any]:
+    return {
+        "fraction": fraction,
+        "head": head,
+        "seeds": list(seeds),
+        "num_train": probes[0].num_train,
+        "chosen_by": data.validation_split or f"{HELD_OUT_SHARE:.0%} of the patients of {TRAIN_SPLIT}",
+        "num_chosen_by": len(probes[0].validation),
+        "choices": [probe.choice for probe in probes],
+        "constant_labels": [probe.constant_labels for probe in probes],
+    }
+
+
+def _write(probes: Sequence[_Probe], seeds: Sequence[int], folder: Path, stem: str, test_split: str) -> None:
+    for seed, probe in zip(seeds, probes, strict=True):
+        write_predictions(probe.test, folder / f"{stem}-seed-{seed}-{test_split}.parquet")
+        write_predictions(probe.validation, folder / f"{stem}-seed-{seed}-chosen-by.parquet")
+
+
 @dataclass(frozen=True)
 class _Probe:
+    num_train: int
     test: Predictions
     validation: Predictions
     choice: dict[str, Any]
@@ -238,4 +281,4 @@ def _probe(data: ProbeData, features: Mapping[str, np.ndarray], fraction: float,
         probe = fit_chosen(train_features[rows], train.targets[rows], labels, probe.choice, head=head, seed=seed)
     test_scores = probe.probabilities(features[data.test_split][data.test.records])
     test = predictions_of(data.splits[data.test_split], data.test, test_scores)
-    return _Probe(test, validation, probe.choice, list(probe.constants))
+    return _Probe(len(rows), test, validation, probe.choice, list(probe.constants))
