@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .intervals import bootstrap_ranking, percentile_interval
 from .metrics import RankingMetrics, ranking_metrics
+from .predictions import Predictions, as_runs
+from .whole_file import whole_file
 
 Result = dict[str, Any]
 METRICS = ("auroc", "auprc")
@@ -84,6 +84,36 @@ def ranking_result(
     }
 
 
+def classification_result(
+    test: Predictions | Sequence[Predictions],
+    validation: Predictions | Sequence[Predictions] | None = None,
+    *,
+    task: str,
+    split: str,
+    model: str,
+    config: Mapping[str, Any],
+    num_resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    min_positives: int = 1,
+    by_patient: bool = False,
+) -> Result:
+    """The result entry of one model, or of the mean over several models (seeds) on the same records."""
+    runs = as_runs(test, "test")
+    return ranking_result(
+        runs[0].targets,
+        [run.scores for run in runs],
+        runs[0].label_names,
+        task=task,
+        split=split,
+        model=model,
+        config=config,
+        num_resamples=num_resamples,
+        confidence=confidence,
+        seed=seed,
+    )
+
+
 def _per_label(
     points: Sequence[RankingMetrics], means: Mapping[str, np.ndarray], confidence: float
 ) -> dict[str, dict[str, float]]:
@@ -104,28 +134,14 @@ def _interval(samples: np.ndarray, estimate: float, confidence: float) -> tuple[
 
 
 def write_results(results: Result | Sequence[Result], path: str | os.PathLike[str]) -> None:
-    """Write a results file whole or not at all: beside its place, to disk, then renamed.
+    """Write a results file whole or not at all.
 
     Raises:
         ValueError: a number is NaN or infinite, which JSON does not know.
     """
-    path = Path(path)
     text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that only the owner may read.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with whole_file(path) as file:
+        file.write(text.encode())
 
 
 def results_table(entries: Mapping[str, Result]) -> str:
