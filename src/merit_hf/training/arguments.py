@@ -17,11 +17,17 @@ from .loop_arguments import LoopArguments, parameters_of, require
 
 def _fields_of_model() -> Schema:
     """Names that `model:` may hold; imported late, since the configurations load transformers."""
-    from merit_hf.configuration_merit import MeritConfig, MeritEcgConfig
+    from merit_hf.configuration_merit import MeritConfig
 
-    ecg_fields = dict.fromkeys(set(MeritEcgConfig.__annotations__) - _CLASS_CONSTANTS - _SET_BY_PROCESSOR)
     model_fields = dict.fromkeys(set(MeritConfig.__annotations__) - _CLASS_CONSTANTS - {"text_config"})
-    return {"preset": None, **model_fields, "ecg_config": ecg_fields}
+    return {"preset": None, **model_fields, "ecg_config": fields_of_encoder()}
+
+
+def fields_of_encoder() -> Schema:
+    """Fields of MeritEcgConfig that shape the encoder."""
+    from merit_hf.configuration_merit import MeritEcgConfig
+
+    return dict.fromkeys(set(MeritEcgConfig.__annotations__) - _CLASS_CONSTANTS - _NOT_OF_ENCODER)
 
 
 def _fields_of_report_augmentation() -> Schema:
@@ -29,8 +35,8 @@ def _fields_of_report_augmentation() -> Schema:
 
 
 _CLASS_CONSTANTS = {"model_type", "base_config_key", "sub_configs_defaults"}
-# The shape of the input is said once, in `feature_extractor`.
-_SET_BY_PROCESSOR = {"num_leads", "num_samples", "sampling_rate"}
+# The shape of the input is said once, in `feature_extractor`; the rest belongs to a classifier.
+_NOT_OF_ENCODER = {"num_leads", "num_samples", "sampling_rate", "classifier_head", "thresholds", "calibration"}
 
 
 @dataclass(kw_only=True)

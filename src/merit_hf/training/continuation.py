@@ -28,6 +28,8 @@ _MAY_DIFFER = {
     "load_best_model_at_end",
     "dataloader_num_workers",
     "dataloader_pin_memory",
+    "num_resamples",
+    "min_positives",
 }
 
 
