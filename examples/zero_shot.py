@@ -20,6 +20,9 @@ class ZeroShotArguments:
     corpus: str = option(help="corpus folder, as a command of dataset_scripts/ writes it, or Hub id")
     task: str = option(help="label column of the corpus, e.g. super_class or findings")
     output: str = option(help="results file to write, JSON")
+    predictions: str | None = option(
+        None, help="file for the model's scores of every record, Parquet, from which all else can be recomputed"
+    )
     split: str = option("test", help="split of the corpus: train, validation or test")
     prompts: str | None = option(
         None,
@@ -63,6 +66,7 @@ def main(arguments: ZeroShotArguments) -> None:
         batch_size=arguments.batch_size,
         num_resamples=arguments.num_resamples,
         progress=True,
+        predictions_path=arguments.predictions,
     )
     write_results(result, arguments.output)
     print(f"zero-shot {arguments.task}, {result['n']} records of {arguments.split}, 95 % intervals")

@@ -36,7 +36,8 @@ def test_weights_are_repetitions(ties):
     targets, scores = targets[:, 0], scores[:, 0]
     weights = np.random.default_rng(6).integers(0, 4, size=(60, 8))
     weights[:2] = 1  # one positive and one negative at least
-    found_auroc, found_auprc = LabelRanking(targets, scores)(weights)
+    curve = LabelRanking(targets, scores).curve(weights)
+    found_auroc, found_auprc = curve.auroc(), curve.auprc()
     for column in range(8):
         rows = np.repeat(np.arange(60), weights[:, column])
         assert found_auroc[column] == pytest.approx(roc_auc_score(targets[rows], scores[rows]), abs=1e-12)

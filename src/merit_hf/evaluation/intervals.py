@@ -1,6 +1,6 @@
-"""Bootstrap intervals of ranking metrics: stratified resampling of records, vectorised over resamples.
+"""Bootstrap intervals of metrics: stratified resampling of records or patients, vectorised over resamples.
 
-No metric is defined here (metrics.py) and nothing is written (results.py).
+No metric is defined here (multilabel.py) and nothing is written (results.py).
 
 A rare label has few positives, and a plain resample may hold none of them. So each label is resampled within its
 positives and within its negatives, keeping both numbers ("stratified per label"). All labels of one resample still
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .metrics import LabelRanking, check_targets_and_scores, unscorable_labels
+from .multilabel import MultilabelMetrics, MultilabelValues, evaluate
 
 # Weights of one chunk of resamples are at most this many numbers of 4 bytes, however large the corpus.
 _MAX_WEIGHTS = 4_000_000
@@ -41,7 +41,8 @@ class RecordDraws:
         self._records = generator.integers(num_records, size=(num_records, num_resamples), dtype=np.int32)
         flat = self._records.astype(np.int64) * num_resamples + np.arange(num_resamples)
         counts = np.bincount(flat.ravel(), minlength=num_records * num_resamples)
-        self._counts = counts.astype(np.int32).reshape(num_records, num_resamples)
+        # How often each record was drawn before any stratification, int32 (num_records, num_resamples).
+        self.counts = counts.astype(np.int32).reshape(num_records, num_resamples)
 
     def stratified_counts(self, targets: np.ndarray, stream: str) -> np.ndarray:
         """How often each record stands in each resample that keeps the number of positives and of negatives.
@@ -55,7 +56,7 @@ class RecordDraws:
             the number of negatives over the negatives.
         """
         targets = np.asarray(targets, dtype=bool)
-        counts = self._counts.copy()
+        counts = self.counts.copy()
         generator = np.random.default_rng([*self._seed, zlib.crc32(stream.encode())])
         surplus = counts[targets].sum(axis=0) - np.count_nonzero(targets)
         drawn_positive = targets[self._records]
@@ -84,60 +85,85 @@ def _chunks(num_records: int, num_resamples: int) -> Iterator[int]:
         num_resamples -= size
 
 
-def bootstrap_ranking(
-    targets: np.ndarray,
-    scores: np.ndarray,
+class PatientDraws:
+    """As `RecordDraws`, but patients are drawn, each with all records.
+
+    Stratified per label then means: patients with a positive record and patients without one keep their numbers. How
+    many positive records a resample holds varies with how many the drawn patients have. If every patient has a
+    positive record there is one stratum only.
+    """
+
+    def __init__(self, patient_ids: Sequence[str | None], num_resamples: int, seed: int | Sequence[int]) -> None:
+        # A record of an unknown patient is a patient by itself.
+        keys = [
+            (position, None) if patient is None else (None, patient) for position, patient in enumerate(patient_ids)
+        ]
+        numbers: dict[tuple[int | None, str | None], int] = {}
+        self._patient_of = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+        if len(numbers) < 2:
+            raise ValueError(f"a bootstrap by patient needs at least 2 patients, got {len(numbers)}")
+        self._draws = RecordDraws(len(numbers), num_resamples, seed)
+
+    def stratified_counts(self, targets: np.ndarray, stream: str) -> np.ndarray:
+        """How often each record stands in each resample, int32 (records, resamples). Arguments as in `RecordDraws`.
+
+        Raises:
+            ValueError: every patient has a positive record, and a resample holds no negative one.
+        """
+        targets = np.asarray(targets, dtype=bool)
+        with_positive = np.bincount(self._patient_of[targets], minlength=self._draws.num_records) > 0
+        if with_positive.all():
+            counts = self._draws.counts[self._patient_of]
+            if not counts[~targets].any(axis=0).all():
+                raise ValueError(
+                    f"every patient has a record with label {stream!r}, and patients drawn at random may hold none "
+                    "without it; use by_patient=False, or leave this label out"
+                )
+            return counts
+        return self._draws.stratified_counts(with_positive, stream)[self._patient_of]
+
+
+def bootstrap(
+    models: Sequence[MultilabelMetrics],
     label_names: Sequence[str],
     *,
     num_resamples: int = 1000,
     seed: int = 0,
-) -> dict[str, np.ndarray]:
-    """AUROC and AUPRC of every label in every stratified resample, for one or several score sets at once.
+    patient_ids: Sequence[str | None] | None = None,
+) -> list[MultilabelValues]:
+    """The metrics of every model in every stratified resample; all models are resampled alike.
 
     Args:
-        targets: 0/1 (records, labels).
-        scores: float (records, labels), or (score sets, records, labels) for models to be resampled alike.
-        label_names: one a column.
+        models: over the same records, labels and targets.
+        label_names: one a label, which key the draws.
         num_resamples: bootstrap resamples.
         seed: non-negative; the same seed, records and labels give the same resamples.
+        patient_ids: one a record, to draw patients; None draws records.
 
     Returns:
-        {"auroc", "auprc"}: float64 ([score sets,] labels, resamples); NaN rows for labels without positives or without
-        negatives (`metrics.unscorable_labels` names them).
+        One a model, its weightings being the resamples.
 
-    Cost: 71 labels x 2,198 records x 1,000 resamples take about 4 s on one core.
+    Cost: benchmarks/bootstrap.py.
     """
-    scores = np.asarray(scores, dtype=np.float64)
-    single = scores.ndim == 2
-    score_sets = scores[None] if single else scores
-    if score_sets.ndim != 3 or len(score_sets) == 0:
-        raise ValueError(
-            f"scores must be (records, labels) or (score sets, records, labels), got shape {scores.shape}"
-        )
-    for score_set in score_sets:
-        checked_targets, _ = check_targets_and_scores(targets, score_set, label_names)
-    excluded = unscorable_labels(checked_targets, label_names)
-    num_sets, num_records, num_labels = score_sets.shape
-    samples = {name: np.full((num_sets, num_labels, num_resamples), np.nan) for name in ("auroc", "auprc")}
-    rankings = {
-        (index, column): LabelRanking(checked_targets[:, column], score_sets[index, :, column])
-        for index in range(num_sets)
-        for column, label in enumerate(label_names)
-        if label not in excluded
-    }
+    if not models:
+        raise ValueError("bootstrap needs at least one model, got none")
+    targets = models[0].targets
+    parts: list[list[MultilabelValues]] = []
     start = 0
-    for size in _chunks(num_records, num_resamples):
-        draws = RecordDraws(num_records, size, [seed, start])
-        for column, label in enumerate(label_names):
-            if label in excluded:
-                continue
-            counts = draws.stratified_counts(checked_targets[:, column], label)
-            for index in range(num_sets):
-                auroc, auprc = rankings[index, column](counts)
-                samples["auroc"][index, column, start : start + size] = auroc
-                samples["auprc"][index, column, start : start + size] = auprc
+    for size in _chunks(len(targets), num_resamples):
+        draws = (
+            RecordDraws(len(targets), size, [seed, start])
+            if patient_ids is None
+            else PatientDraws(patient_ids, size, [seed, start])
+        )
+        parts.append(
+            evaluate(
+                models,
+                lambda column, draws=draws: draws.stratified_counts(targets[:, column], label_names[column]),
+            )
+        )
         start += size
-    return {name: values[0] if single else values for name, values in samples.items()}
+    return [MultilabelValues.joined(values) for values in zip(*parts, strict=True)]
 
 
 def percentile_interval(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -83,6 +83,28 @@ class Predictions:
     def __len__(self) -> int:
         """Number of records."""
         return len(self.ecg_ids)
+
+    def with_labels(self, label_names: Sequence[str]) -> Predictions:
+        """The same predictions with their labels in another order.
+
+        Raises:
+            ValueError: they are not the same labels.
+        """
+        if list(label_names) == self.label_names:
+            return self
+        if set(label_names) != set(self.label_names):
+            only = sorted(set(label_names) ^ set(self.label_names))
+            raise ValueError(
+                f"predictions must be of the same labels, got {self.label_names} and {list(label_names)}, which "
+                f"differ in {only}"
+            )
+        columns = [self.label_names.index(label) for label in label_names]
+        return replace(
+            self,
+            label_names=list(label_names),
+            targets=self.targets[:, columns],
+            scores=self.scores[:, columns],
+        )
 
 
 def predictions_of(
@@ -188,31 +210,24 @@ def in_order_of(predictions: Predictions, first: Predictions, name: str = "predi
     Raises:
         ValueError: records, label sets, targets or kinds of scores differ.
     """
-    for what, ours, theirs in (
-        ("records", predictions.ecg_ids, first.ecg_ids),
-        ("labels", predictions.label_names, first.label_names),
-    ):
-        if set(ours) != set(theirs):
-            only = sorted(set(ours) ^ set(theirs))
-            raise ValueError(
-                f"{name} must be of the same {what}, got {len(ours)} and {len(theirs)} of which {len(only)} are in "
-                f"one alone, e.g. {only[0]!r}"
-            )
-    if predictions.score_kind != first.score_kind:
-        raise ValueError(f"{name} must be of one score_kind, got {first.score_kind!r} and {predictions.score_kind!r}")
-    if predictions.ecg_ids == first.ecg_ids and predictions.label_names == first.label_names:
-        ordered = predictions
-    else:
-        row_of = {ecg_id: row for row, ecg_id in enumerate(predictions.ecg_ids)}
+    ordered = predictions.with_labels(first.label_names)
+    if set(ordered.ecg_ids) != set(first.ecg_ids):
+        only = sorted(set(ordered.ecg_ids) ^ set(first.ecg_ids))
+        raise ValueError(
+            f"{name} must be of the same records, got {len(ordered)} and {len(first)} of which {len(only)} are in one "
+            f"alone, e.g. {only[0]!r}"
+        )
+    if ordered.score_kind != first.score_kind:
+        raise ValueError(f"{name} must be of one score_kind, got {first.score_kind!r} and {ordered.score_kind!r}")
+    if ordered.ecg_ids != first.ecg_ids:
+        row_of = {ecg_id: row for row, ecg_id in enumerate(ordered.ecg_ids)}
         rows = np.array([row_of[ecg_id] for ecg_id in first.ecg_ids], dtype=np.int64)
-        columns = [predictions.label_names.index(label) for label in first.label_names]
-        ordered = Predictions(
-            first.ecg_ids,
-            [predictions.patient_ids[row] for row in rows],
-            first.label_names,
-            predictions.targets[np.ix_(rows, columns)],
-            predictions.scores[np.ix_(rows, columns)],
-            predictions.score_kind,
+        ordered = replace(
+            ordered,
+            ecg_ids=first.ecg_ids,
+            patient_ids=[ordered.patient_ids[row] for row in rows],
+            targets=ordered.targets[rows],
+            scores=ordered.scores[rows],
         )
     if not np.array_equal(ordered.targets, first.targets):
         record, label = np.argwhere(ordered.targets != first.targets)[0]

@@ -1,13 +1,14 @@
 """Results of an evaluation: the one JSON layout that every command writes, and the short table it prints.
 
     {"task", "split", "n", "model", "config",
-     "metrics":   {"macro_auroc" | "macro_auprc": {"value", "ci_low", "ci_high"}},
-     "per_label": {label: {"positives", "auroc", "auroc_ci_low", "auroc_ci_high", "auprc", ...}},
-     "excluded_labels": {label: {"positives", "reason"}}}
+     "metrics":   {name: {"value", "ci_low", "ci_high"}},
+     "per_label": {label: {"positives", "auroc", "auroc_ci_low", "auroc_ci_high", "auprc", ..., "threshold_oracle"}},
+     "excluded_labels": {label: {"positives", "reason"}},
+     "calibration": {"temperature", "left_alone"}}          (of probabilities, where there are validation records)
 
 A baseline stands beside it as one more entry of the same shape, named for what it is ("untrained"). Where an entry is
 the mean over several models (seeds), values are means, each metric also lists the single `values`, and the interval is
-that of the mean: all models are resampled alike. No metric is defined here (metrics.py, intervals.py).
+that of the mean: all models are resampled alike. No metric is defined here (multilabel.py, intervals.py).
 """
 
 from __future__ import annotations
@@ -19,69 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from .intervals import bootstrap_ranking, percentile_interval
-from .metrics import RankingMetrics, ranking_metrics
+from .calibration import Calibration, fit_platt, fit_temperature
+from .intervals import bootstrap, percentile_interval
+from .metrics import unscorable_labels
+from .multilabel import MultilabelMetrics, evaluate
 from .predictions import Predictions, as_runs
+from .thresholds import FIXED_THRESHOLD, best_f1_thresholds
 from .whole_file import whole_file
 
 Result = dict[str, Any]
-METRICS = ("auroc", "auprc")
-
-
-def ranking_result(
-    targets: np.ndarray,
-    scores: np.ndarray | Sequence[np.ndarray],
-    label_names: Sequence[str],
-    *,
-    task: str,
-    split: str,
-    model: str,
-    config: Mapping[str, Any],
-    num_resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Result:
-    """The result entry of one model, or of the mean over several models on the same records.
-
-    Args:
-        targets: 0/1 (records, labels).
-        scores: (records, labels), or (models, records, labels); higher means more likely.
-        label_names: one a column.
-        task, split, model: what was evaluated, as text.
-        config: everything else that made the numbers; must be plain JSON.
-        num_resamples, confidence, seed: of the bootstrap intervals (see intervals.py).
-
-    Raises:
-        ValueError: as `metrics.ranking_metrics`.
-    """
-    scores = np.asarray(scores, dtype=np.float64)
-    score_sets = scores[None] if scores.ndim == 2 else scores
-    points = [ranking_metrics(targets, score_set, label_names) for score_set in score_sets]
-    samples = bootstrap_ranking(targets, score_sets, label_names, num_resamples=num_resamples, seed=seed)
-    scored = [column for column, label in enumerate(label_names) if label in points[0].per_label]
-    means = {name: samples[name].mean(axis=0)[scored] for name in METRICS}  # (scored labels, resamples)
-
-    metrics: dict[str, dict[str, Any]] = {}
-    for name in METRICS:
-        values = [getattr(point, f"macro_{name}") for point in points]
-        value = float(np.mean(values))
-        low, high = _interval(means[name].mean(axis=0), value, confidence)
-        metrics[f"macro_{name}"] = {"value": value, "ci_low": low, "ci_high": high}
-        if len(points) > 1:
-            metrics[f"macro_{name}"]["values"] = values
-    return {
-        "task": task,
-        "split": split,
-        "n": len(targets),
-        "model": model,
-        "config": {**config, "num_resamples": num_resamples, "confidence": confidence, "bootstrap_seed": seed},
-        "metrics": metrics,
-        "per_label": _per_label(points, means, confidence),
-        "excluded_labels": {
-            label: {"positives": int(np.asarray(targets)[:, list(label_names).index(label)].sum()), "reason": reason}
-            for label, reason in points[0].excluded.items()
-        },
-    }
 
 
 def classification_result(
@@ -98,33 +45,177 @@ def classification_result(
     min_positives: int = 1,
     by_patient: bool = False,
 ) -> Result:
-    """The result entry of one model, or of the mean over several models (seeds) on the same records."""
+    """The result entry of one model, or of the mean over several models (seeds) on the same records.
+
+    Metrics: macro and micro AUROC, AUPRC and F1 with the thresholds of rule "oracle"; with validation those of rule
+    "val"; of probabilities those of rule "fixed", Brier score and calibration error, and with validation the latter
+    two after temperature and after Platt scaling. In every resample the thresholds of "oracle" are chosen anew, the
+    others and the calibrations stay as they are. Micro averages pool the labels that the macro averages take.
+
+    Args:
+        test: predictions of one model, or of several on the same records.
+        validation: those of the same models, in the same order, on validation records.
+        task, split, model: what was evaluated, as text.
+        config: everything else that made the numbers; must be plain JSON.
+        num_resamples, confidence, seed: of the bootstrap intervals (see intervals.py).
+        min_positives: labels with fewer positive test records are left out of `per_label` and of all averages, and
+            stand in `excluded_labels` with their metrics. If it is above 1, "macro_auroc_all_labels" and the like are
+            the averages with them. Labels without positives or without negatives are left out of both.
+        by_patient: draw patients instead of records for the intervals (see `intervals.PatientDraws`).
+
+    Raises:
+        ValueError: no label has both positives and negatives or min_positives of them; predictions do not belong
+            together; validation shares records with test.
+    """
     runs = as_runs(test, "test")
-    return ranking_result(
-        runs[0].targets,
-        [run.scores for run in runs],
-        runs[0].label_names,
-        task=task,
-        split=split,
-        model=model,
-        config=config,
+    targets, label_names = runs[0].targets, runs[0].label_names
+    validation_runs = _validation_runs(validation, runs)
+    reasons = unscorable_labels(targets, label_names)
+    if len(reasons) == len(label_names):
+        raise ValueError(f"none of the labels {label_names} has both positives and negatives: {reasons}")
+    scored = np.array([name not in reasons for name in label_names])
+    positives = targets.sum(axis=0)
+    kept = positives[scored] >= min_positives
+    if not kept.any():
+        raise ValueError(
+            f"none of the {len(label_names)} labels has min_positives={min_positives} positive records, the most is "
+            f"{positives[scored].max()}; lower min_positives"
+        )
+    scored_names = [name for name in label_names if name not in reasons]
+    prepared = [
+        _Prepared(run, None if validation_runs is None else validation_runs[index], scored, kept)
+        for index, run in enumerate(runs)
+    ]
+    models = [each.metrics for each in prepared]
+    points = evaluate(models)
+    samples = bootstrap(
+        models,
+        scored_names,
         num_resamples=num_resamples,
-        confidence=confidence,
         seed=seed,
+        patient_ids=runs[0].patient_ids if by_patient else None,
     )
 
+    metrics: dict[str, dict[str, Any]] = {}
 
-def _per_label(
-    points: Sequence[RankingMetrics], means: Mapping[str, np.ndarray], confidence: float
-) -> dict[str, dict[str, float]]:
-    table: dict[str, dict[str, float]] = {}
-    for row, label in enumerate(points[0].per_label):
-        entry: dict[str, float] = {"positives": points[0].per_label[label].positives}
-        for name in METRICS:
-            entry[name] = float(np.mean([getattr(point.per_label[label], name) for point in points]))
-            entry[f"{name}_ci_low"], entry[f"{name}_ci_high"] = _interval(means[name][row], entry[name], confidence)
-        table[label] = entry
-    return table
+    def add(labels: np.ndarray, suffix: str, chosen: str) -> None:
+        point_sets = [point.over_labels(labels) for point in points]
+        sample_sets = [sample.over_labels(labels) for sample in samples]
+        for name in point_sets[0]:
+            if not name.startswith(chosen):
+                continue
+            values = [float(point[name][0]) for point in point_sets]
+            value = float(np.mean(values))
+            low, high = _interval(np.mean([sample[name] for sample in sample_sets], axis=0), value, confidence)
+            metrics[name + suffix] = {"value": value, "ci_low": low, "ci_high": high}
+            if len(runs) > 1:
+                metrics[name + suffix]["values"] = values
+
+    add(kept, "", "")
+    if min_positives > 1:
+        add(np.ones_like(kept), "_all_labels", "macro_")
+
+    point_means = {
+        name: np.mean([point.per_label[name][:, 0] for point in points], axis=0) for name in points[0].per_label
+    }
+    sample_means = {
+        name: np.mean([sample.per_label[name] for sample in samples], axis=0) for name in samples[0].per_label
+    }
+    rows: dict[str, dict[str, Any]] = {}
+    for row, label in enumerate(scored_names):
+        entry: dict[str, Any] = {"positives": int(positives[scored][row])}
+        if validation_runs is not None:
+            column = label_names.index(label)
+            entry["validation_positives"] = int(validation_runs[0].targets[:, column].sum())
+        for name, values in point_means.items():
+            entry[name] = float(values[row])
+            entry[f"{name}_ci_low"], entry[f"{name}_ci_high"] = _interval(
+                sample_means[name][row], entry[name], confidence
+            )
+        for rule in prepared[0].thresholds:
+            used = [float(each.thresholds[rule][row]) for each in prepared]
+            # The mean of several thresholds is nothing that anybody used.
+            entry.update({f"threshold_{rule}": used[0]} if len(used) == 1 else {f"thresholds_{rule}": used})
+        rows[label] = entry
+
+    excluded: dict[str, dict[str, Any]] = {}
+    for column, label in enumerate(label_names):
+        if label in reasons:
+            excluded[label] = {"positives": int(positives[column]), "reason": reasons[label]}
+        elif positives[column] < min_positives:
+            excluded[label] = {**rows.pop(label), "reason": f"fewer than {min_positives} positives"}
+    result: Result = {
+        "task": task,
+        "split": split,
+        "n": len(runs[0]),
+        "model": model,
+        "config": {
+            **config,
+            "num_resamples": num_resamples,
+            "confidence": confidence,
+            "bootstrap_seed": seed,
+            "bootstrap_unit": "patient" if by_patient else "record",
+            "min_positives": min_positives,
+        },
+        "metrics": metrics,
+        "per_label": rows,
+        "excluded_labels": excluded,
+    }
+    if prepared[0].calibrations:
+        temperatures = [float(1.0 / each.calibrations["_temperature"].slopes[0]) for each in prepared]
+        result["calibration"] = {
+            **({"temperature": temperatures[0]} if len(runs) == 1 else {"temperatures": temperatures}),
+            "left_alone": prepared[0].calibrations["_platt"].left_alone,
+        }
+    return result
+
+
+class _Prepared:
+    """One model with the thresholds and calibrations that its validation records give."""
+
+    def __init__(
+        self, test: Predictions, validation: Predictions | None, scored: np.ndarray, kept: np.ndarray
+    ) -> None:
+        scores = test.scores[:, scored]
+        self.thresholds: dict[str, np.ndarray] = {}
+        self.calibrations: dict[str, Calibration] = {}
+        probabilities: dict[str, np.ndarray] = {}
+        if test.score_kind == "probability":
+            self.thresholds["fixed"] = np.full(scores.shape[1], FIXED_THRESHOLD)
+            probabilities[""] = scores
+        if validation is not None:
+            self.thresholds["val"] = best_f1_thresholds(validation.targets, validation.scores)[scored]
+            if test.score_kind == "probability":
+                for suffix, fit in (("_temperature", fit_temperature), ("_platt", fit_platt)):
+                    calibration = fit(validation.targets, validation.scores, validation.label_names)
+                    self.calibrations[suffix] = calibration
+                    probabilities[suffix] = calibration(test.scores)[:, scored]
+        self.metrics = MultilabelMetrics(
+            test.targets[:, scored], scores, thresholds=self.thresholds, probabilities=probabilities, pooled=kept
+        )
+        self.thresholds["oracle"] = self.metrics.oracle_thresholds()
+
+
+def _validation_runs(
+    validation: Predictions | Sequence[Predictions] | None, test: Sequence[Predictions]
+) -> list[Predictions] | None:
+    if validation is None:
+        return None
+    runs = [run.with_labels(test[0].label_names) for run in as_runs(validation, "validation")]
+    if len(runs) != len(test):
+        raise ValueError(
+            f"validation must hold predictions of the same models as test, got {len(runs)} and {len(test)}"
+        )
+    if len(runs[0]) == 0:
+        raise ValueError("validation holds no records; pass validation=None to leave out what is fitted on it")
+    if runs[0].score_kind != test[0].score_kind:
+        raise ValueError(f"validation must have test's score_kind {test[0].score_kind!r}, got {runs[0].score_kind!r}")
+    if shared := sorted(set(runs[0].ecg_ids) & set(test[0].ecg_ids)):
+        raise ValueError(
+            f"validation and test share {len(shared)} records, e.g. {shared[0]!r}: thresholds and calibration must "
+            "not be chosen on test records"
+        )
+    return runs
 
 
 def _interval(samples: np.ndarray, estimate: float, confidence: float) -> tuple[float, float]:
@@ -145,7 +236,7 @@ def write_results(results: Result | Sequence[Result], path: str | os.PathLike[st
 
 
 def results_table(entries: Mapping[str, Result]) -> str:
-    """A short table of results side by side: macro AUROC and AUPRC with intervals, then the AUROC of every label.
+    """A short table of results side by side: the metrics with intervals, then the AUROC of every label.
 
     Args:
         entries: column title -> result, all over the same labels, e.g. {"trained": ..., "untrained": ...}.

@@ -6,6 +6,7 @@ The protocol lives here; prompts are data (prompts.py), metrics and the result l
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,8 @@ from ..configuration_merit import MeritConfig
 from ..modeling_merit import MeritModel, require_complete
 from ..pipeline_merit import embed_prompts, inference_mode_of, require_text_tower
 from .embedding import encode_windows, mean_by_record
-from .results import Result, ranking_result
+from .predictions import Predictions, predictions_of, write_predictions
+from .results import Result, classification_result
 from .targets import task_targets
 
 
@@ -107,6 +109,46 @@ def untrained_model(model: Any, seed: int) -> Any:
     return untrained.to(device=model.device, dtype=model.dtype).eval()
 
 
+def zero_shot_predictions(
+    model: Any,
+    feature_extractor: Any,
+    tokenizer: Any,
+    dataset: datasets.Dataset,
+    *,
+    task: str,
+    prompts: Mapping[str, Sequence[str]],
+    batch_size: int = 64,
+    description: str | None = None,
+) -> Predictions:
+    """The cosines of `zero_shot_similarity` on the records and labels of one task of a corpus split.
+
+    Args:
+        model, feature_extractor, tokenizer: of one complete checkpoint.
+        dataset: map-style corpus split; records without a label of the task are left out.
+        task: label column of the corpus.
+        prompts: label -> texts, for every label of the task.
+        batch_size: records in one pass.
+        description: title of the progress bar; None shows none.
+
+    Raises:
+        ValueError: the task is not in the corpus, or a label has no prompts.
+    """
+    chosen = task_targets(dataset, task)
+    missing = [label for label in chosen.label_names if label not in prompts]
+    if missing:
+        raise ValueError(f"labels {missing} of task {task!r} have no prompts; add them to the prompts file")
+    similarity = zero_shot_similarity(
+        model,
+        feature_extractor,
+        tokenizer,
+        dataset.select(chosen.records),
+        {label: prompts[label] for label in chosen.label_names},
+        batch_size=batch_size,
+        description=description,
+    )
+    return predictions_of(dataset, chosen, similarity, "similarity")
+
+
 def zero_shot_result(
     model: Any,
     feature_extractor: Any,
@@ -122,6 +164,7 @@ def zero_shot_result(
     batch_size: int = 64,
     num_resamples: int = 1000,
     progress: bool = False,
+    predictions_path: str | os.PathLike[str] | None = None,
 ) -> Result:
     """Zero-shot metrics of a model on one task of a corpus split, beside those of its untrained twin.
 
@@ -135,6 +178,7 @@ def zero_shot_result(
         batch_size: records in one pass.
         num_resamples: bootstrap resamples of the intervals.
         progress: show progress bars.
+        predictions_path: Parquet file for the model's predictions; None writes none.
 
     Returns:
         A result (results.py) with, if there are seeds, the entry "untrained" of the same layout.
@@ -142,30 +186,26 @@ def zero_shot_result(
     Raises:
         ValueError: the task is not in the corpus, or a label has no prompts.
     """
-    chosen = task_targets(dataset, task)
-    missing = [label for label in chosen.label_names if label not in prompts]
-    if missing:
-        raise ValueError(f"labels {missing} of task {task!r} have no prompts; add them to the prompts file")
-    ordered = {label: prompts[label] for label in chosen.label_names}
-    records = dataset.select(chosen.records)
 
-    def similarity(scored: Any, title: str) -> np.ndarray:
-        return zero_shot_similarity(
+    def predict(scored: Any, title: str) -> Predictions:
+        return zero_shot_predictions(
             scored,
             feature_extractor,
             tokenizer,
-            records,
-            ordered,
+            dataset,
+            task=task,
+            prompts=prompts,
             batch_size=batch_size,
             description=title if progress else None,
         )
 
     with inference_mode_of(model):
         centred = bool(model.ecg_embeds_mean.any() or model.text_embeds_mean.any())
-    result = ranking_result(
-        chosen.targets,
-        similarity(model, "trained"),
-        chosen.label_names,
+    predictions = predict(model, "trained")
+    if predictions_path is not None:
+        write_predictions(predictions, predictions_path)
+    result = classification_result(
+        predictions,
         model=model_name,
         config={**config, "centred": centred},
         task=task,
@@ -173,11 +213,8 @@ def zero_shot_result(
         num_resamples=num_resamples,
     )
     if seeds:
-        scores = [similarity(untrained_model(model, seed), f"untrained, seed {seed}") for seed in seeds]
-        result["untrained"] = ranking_result(
-            chosen.targets,
-            scores,
-            chosen.label_names,
+        result["untrained"] = classification_result(
+            [predict(untrained_model(model, seed), f"untrained, seed {seed}") for seed in seeds],
             model=f"{model_name} (untrained, mean of {len(seeds)} seeds)",
             config={**config, "centred": False, "untrained_seeds": list(seeds)},
             task=task,
