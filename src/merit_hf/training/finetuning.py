@@ -197,9 +197,8 @@ class Finetuner(TrainingLoop):
     def _train_stage(self, plan: StagePlan) -> None:
         accelerator, arguments = self.accelerator, self.arguments
         self.model.ecg_model.requires_grad_(not arguments.freeze_encoder)
-        groups = layerwise_parameter_groups(
-            self.model, arguments.learning_rate, arguments.layer_decay, arguments.weight_decay
-        )
+        layer_decay = 1.0 if arguments.layer_decay is None else arguments.layer_decay  # resolved by the arguments
+        groups = layerwise_parameter_groups(self.model, arguments.learning_rate, layer_decay, arguments.weight_decay)
         optimizer = build_optimizer(groups, (arguments.adam_beta1, arguments.adam_beta2), arguments.adam_epsilon)
         wrapped, optimizer = accelerator.prepare(self.model, optimizer)
         if self._checkpoint is not None:

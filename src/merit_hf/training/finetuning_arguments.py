@@ -13,6 +13,9 @@ from merit_hf.command_line import Schema, option
 from .arguments import fields_of_encoder
 from .loop_arguments import LoopArguments, require
 
+# Layers that learned something should keep most of it; random ones have nothing to keep.
+PRETRAINED_LAYER_DECAY = 0.75
+
 
 def _fields_of_new_encoder() -> Schema:
     return {"preset": None, **fields_of_encoder()}
@@ -62,8 +65,10 @@ class FinetuningArguments(LoopArguments):
     num_train_epochs: float = option(30.0, help="passes over the training split, at most", unit="epochs")
     per_device_train_batch_size: int = option(32, help="ECGs of one process in one forward pass", unit="ECGs")
     learning_rate: float = option(1e-3, help="peak learning rate of the head")
-    layer_decay: float = option(
-        0.75, help="factor of the learning rate from one layer to the one below it; 1 trains all alike"
+    layer_decay: float | None = option(
+        None,
+        help="factor of the learning rate from one layer to the one below it; 1 trains all alike; null takes 0.75, "
+        "or 1 with from_scratch",
     )
     pos_weight: Literal["balanced"] | float | None = option(
         None,
@@ -92,6 +97,8 @@ class FinetuningArguments(LoopArguments):
             for field in ("encoder", "feature_extractor"):
                 value = getattr(self, field)
                 require(not value, f"{field}={value} is the model's own matter: leave it out, or leave out --model")
+        if self.layer_decay is None:
+            self.layer_decay = 1.0 if self.from_scratch else PRETRAINED_LAYER_DECAY
         require(0 < self.layer_decay <= 1, f"layer_decay={self.layer_decay} must be above 0 and at most 1")
         require(0 < self.held_out_share < 1, f"held_out_share={self.held_out_share} must be between 0 and 1")
         for field in ("attention_dropout", "hidden_dropout"):
