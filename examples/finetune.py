@@ -3,10 +3,10 @@
     python examples/finetune.py --model RUN --corpus CORPUS --task super_class --output_dir RUN2
 
 RUN2 opens in pipeline("ecg-classification", model=RUN2); beside the model it holds results.json and the predictions
-behind it. A YAML file before the options gives other defaults, e.g. examples/configs/finetune_tiny.yaml. An interrupted
-run continues with the same command and --resume_from_checkpoint latest. The untrained baseline is --from_scratch. A
-corpus that has no test split is tested on its validation split by --test_split validation; the records for early
-stopping are then held out of the training split by patient.
+behind it. A YAML file before the options gives other defaults, e.g. examples/configs/finetune_tiny.yaml.
+An interrupted run continues with the same command and --resume_from_checkpoint latest. The untrained baseline is
+--from_scratch. A corpus that has no test split is tested on its validation split by --test_split validation; the
+records for early stopping are then held out of the training split by patient.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The pipelines `ecg-zero-shot-classification`, `ecg-classification` and `ecg-feature-extraction`.
 
-Reading what was handed in, cutting it into windows and putting answers together lives here, and how prompts become label embeddings. Preprocessing is the
-feature extractor's, files are `merit_hf.io`'s, and metrics have no place here: a pipeline knows no true labels.
+Reading what was handed in, cutting it into windows, putting answers together, and how prompts become label embeddings
+live here. Preprocessing is the feature extractor's, files are `merit_hf.io`'s, and metrics have no place here: a
+pipeline knows no true labels.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""examples/finetune.py as a user runs it: real processes, one and two, killed and resumed; files, table and messages."""
+"""examples/finetune.py as a user runs it: real processes, one and two, killed and resumed; results and messages."""
 
 import json
 import os

@@ -364,5 +364,5 @@ class TestRefusals:
         shutil.copytree(tiny_run, incomplete)
         kept = {name: tensor for name, tensor in weights_of(tiny_run).items() if not name.startswith("ecg_model.")}
         save_file(kept, incomplete / "model.safetensors", metadata={"format": "pt"})
-        with pytest.raises(ValueError, match="lacks its ecg_model"):
+        with pytest.raises(ValueError, match="lacks weights"):
             finetuner(model=incomplete)
