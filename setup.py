@@ -63,7 +63,16 @@ setup(
     ],
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"merit_hf": ["py.typed", "data/labels/*.json", "evaluation/prompts/*.json", "io/sample_record.npz"]},
+    package_data={
+        "merit_hf": [
+            "py.typed",
+            "data/labels/*.json",
+            "evaluation/prompts/*.json",
+            "evaluation/ecg_multilabel/README.md",
+            "evaluation/ecg_multilabel/requirements.txt",
+            "io/sample_record.npz",
+        ]
+    },
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.6",
