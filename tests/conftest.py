@@ -13,6 +13,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -114,3 +115,63 @@ def small_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         """
     )
     return recipe
+
+
+@pytest.fixture(scope="session")
+def wave_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus with the task `waves`, which a tiny classifier learns in seconds."""
+    from wave_corpus import WaveCorpus
+
+    from merit_hf.data.corpus import write_corpus
+
+    folder = tmp_path_factory.mktemp("corpora") / "waves"
+    write_corpus(WaveCorpus(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finetuning_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A YAML file for examples/finetune.py with which a tiny classifier learns `waves` from random weights."""
+    recipe = tmp_path_factory.mktemp("recipes") / "finetune.yaml"
+    recipe.write_text(
+        """
+        task: waves
+        from_scratch: true
+        encoder:
+          hidden_size: 24
+          num_hidden_layers: 2
+          num_attention_heads: 2
+          intermediate_size: 48
+          initializer_range: 0.1
+        feature_extractor: {duration: 2.0}
+        augmentation: {time_stretch: [0.95, 1.05]}
+        num_train_epochs: 6
+        per_device_train_batch_size: 8
+        learning_rate: 0.01
+        layer_decay: 0.9
+        logging_steps: 1
+        report_to: none
+        disable_tqdm: true
+        """
+    )
+    return recipe
+
+
+@pytest.fixture(scope="session")
+def finetuned_run(wave_corpus: Path, finetuning_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The folder and the summary of a finished fine-tuning on `waves`."""
+    from accelerate.state import AcceleratorState, PartialState
+
+    from merit_hf.command_line import parse_arguments
+    from merit_hf.training.finetuning import Finetuner
+    from merit_hf.training.finetuning_arguments import FinetuningArguments
+
+    folder = tmp_path_factory.mktemp("finetuned") / "run"
+    argv = [str(finetuning_recipe), "--corpus", str(wave_corpus), "--output_dir", str(folder)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCELERATE_USE_CPU", "true")
+        AcceleratorState._reset_state(reset_partial_state=True)
+        summary = Finetuner(parse_arguments(FinetuningArguments, argv)).train()
+        AcceleratorState._reset_state(reset_partial_state=True)
+        PartialState._reset_state()
+    return folder, summary

@@ -81,7 +81,7 @@ def test_auto_classes_make_and_open_our_classes(tmp_path):
         assert extractor.sampling_rate == 250
 
 
-@pytest.mark.parametrize("task", ["ecg-zero-shot-classification", "ecg-feature-extraction"])
+@pytest.mark.parametrize("task", ["ecg-zero-shot-classification", "ecg-classification", "ecg-feature-extraction"])
 def test_pipelines_are_registered(task):
     _, found, _ = PIPELINE_REGISTRY.check_task(task)
     assert found["impl"].__module__ == "merit_hf.pipeline_merit"

@@ -23,7 +23,11 @@ _PUBLIC_NAMES: dict[str, tuple[str, ...]] = {
         "require_complete",
     ),
     "objective_merit": ("gaussian_reconstruction_bound", "info_nce_bound"),
-    "pipeline_merit": ("EcgFeatureExtractionPipeline", "EcgZeroShotClassificationPipeline"),
+    "pipeline_merit": (
+        "EcgClassificationPipeline",
+        "EcgFeatureExtractionPipeline",
+        "EcgZeroShotClassificationPipeline",
+    ),
     "processing_merit": ("MeritProcessor",),
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}
@@ -50,6 +54,7 @@ def _register() -> None:
         AutoFeatureExtractor,
         AutoModel,
         AutoModelForPreTraining,
+        AutoModelForSequenceClassification,
         AutoProcessor,
     )
 
@@ -67,6 +72,7 @@ def _register() -> None:
     AutoModel.register(ecg, modeling.MeritEcgModel, exist_ok=True)
     AutoModel.register(both, modeling.MeritModel, exist_ok=True)
     AutoModelForPreTraining.register(both, modeling.MeritForPreTraining, exist_ok=True)
+    AutoModelForSequenceClassification.register(ecg, modeling.MeritForEcgClassification, exist_ok=True)
     register_pipelines()
 
 

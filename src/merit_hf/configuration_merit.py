@@ -46,6 +46,10 @@ class MeritEcgConfig(PreTrainedConfig):
         attention_dropout, hidden_dropout: probabilities, on attention weights and on what a sub-layer adds.
         classifier_head: `"linear"`, or `"mlp"` (BatchNorm, dropout 0.25, linear map to 256, ReLU, BatchNorm, dropout
             0.5, linear map); used by [`MeritForEcgClassification`] alone.
+        thresholds: label -> probability from which on a fine-tuned model calls it positive, before calibration.
+        calibration: `{"method": ..., "slopes": {label: a}, "intercepts": {label: b}}`; the calibrated probability is
+            sigmoid(a z + b) of the logit z. Both were fitted on validation records, and nothing but the pipeline
+            `ecg-classification` looks at them.
     """
 
     model_type = "merit_ecg"
@@ -70,6 +74,8 @@ class MeritEcgConfig(PreTrainedConfig):
     layer_norm_eps: float = 1e-6
     initializer_range: float = 0.02
     classifier_head: str = "linear"
+    thresholds: dict[str, float | int] | None = None
+    calibration: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.patch_size = tuple(self.patch_size)  # type: ignore[assignment]

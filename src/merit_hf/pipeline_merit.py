@@ -1,12 +1,14 @@
-"""The pipelines `ecg-zero-shot-classification` and `ecg-feature-extraction`, and how prompts become label embeddings.
+"""The pipelines `ecg-zero-shot-classification`, `ecg-classification` and `ecg-feature-extraction`.
 
-Reading what was handed in, cutting it into windows and putting answers together lives here. Preprocessing is the
-feature extractor's, files are `merit_hf.io`'s, and metrics have no place here: a pipeline knows no true labels.
+Reading what was handed in, cutting it into windows, putting answers together, and how prompts become label embeddings
+live here. Preprocessing is the feature extractor's, files are `merit_hf.io`'s, and metrics have no place here: a
+pipeline knows no true labels.
 """
 
 from __future__ import annotations
 
 import importlib
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel
+from transformers import AutoModel, AutoModelForSequenceClassification
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import ChunkPipeline
 
@@ -27,6 +29,8 @@ CandidateLabels = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 
 _NAMING = {"sampling_rate", "lead_names", "units"}  # what an array does not say of itself
 _MAX_CACHED_LABELS = 10_000
+_FUNCTIONS = ("default", "sigmoid", "softmax", "none")
+_LARGEST_LOGIT = math.log((1 - 1e-7) / 1e-7)  # as calibration is fitted, on probabilities between 1e-7 and 1 - 1e-7
 
 
 @dataclass
@@ -105,7 +109,7 @@ def embed_prompts(model: Any, tokenizer: Any, prompts: Mapping[str, Sequence[str
 
 
 class _EcgPipeline(ChunkPipeline):
-    """What both pipelines share: which inputs they take, windows, and refusing a checkpoint that lacks weights."""
+    """What all pipelines share: which inputs they take, windows, and refusing a checkpoint that lacks weights."""
 
     model: Any
     feature_extractor: Any
@@ -291,6 +295,107 @@ class EcgZeroShotClassificationPipeline(_EcgPipeline):
             return self.model.zero_shot_similarity(ecg_embeds.to(device), text_embeds.to(device)).float().cpu()
 
 
+class EcgClassificationPipeline(_EcgPipeline):
+    """Scores an ECG for the labels that a classifier was fine-tuned on; task `ecg-classification`.
+
+        pipe = pipeline("ecg-classification", model=RUN)
+        pipe("records500/00000/00001_hr", top_k=2)
+        [{"score": 0.93, "label": "NORM"}, {"score": 0.08, "label": "STTC"}]
+
+    Arguments of the call (or of the constructor, as defaults):
+        top_k: how many labels to give, those with the highest scores; None (default) gives all.
+        function_to_apply: how logits become scores. `"sigmoid"` (each label alone), `"softmax"` (labels exclude each
+            other) or `"none"` (logits). The default, `"default"`, goes by the configuration: where it holds a
+            `calibration`, calibrated probabilities; else the sigmoid for `problem_type`
+            `"multi_label_classification"` or a single label, the softmax for `"single_label_classification"`, and the
+            plain output for `"regression"`.
+        return_above_threshold: add `positive`, whether the probability before calibration reaches the label's
+            threshold in the configuration, whatever function makes the score.
+        sampling_rate, lead_names, units: of arrays, and of files that hold an array and no more; a record has its own.
+        batch_size: windows in one pass of the model.
+
+    Of a recording longer than the extractor's window the logits of the windows are averaged.
+    """
+
+    def __init__(self, model: Any, *args: Any, **kwargs: Any) -> None:
+        if not hasattr(model, "classifier") or any(
+            name.startswith("classifier.") for name in getattr(model, "missing_weights", ())
+        ):
+            raise ValueError(
+                f"{model.name_or_path!r} has no trained classifier, which ecg-classification needs: open a model that "
+                "examples/finetune.py wrote, or fine-tune this one with it"
+            )
+        super().__init__(model, *args, **kwargs)
+
+    def _sanitize_parameters(self, **parameters: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        names = ("top_k", "function_to_apply", "return_above_threshold")
+        final = {name: parameters.pop(name) for name in names if name in parameters}
+        function = final.get("function_to_apply", "default")
+        if function is None:
+            final["function_to_apply"] = "default"
+        elif function not in _FUNCTIONS:
+            raise ValueError(f"function_to_apply={function!r} is not known: choose one of {', '.join(_FUNCTIONS)}")
+        top_k = final.get("top_k")
+        if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
+            raise ValueError(f"top_k={top_k!r} must be a number of labels from 1, or None for all")
+        if final.get("return_above_threshold") and self.model.config.thresholds is None:
+            raise ValueError(
+                f"{self.model.name_or_path!r} has no thresholds in its configuration: leave out "
+                "return_above_threshold, or fine-tune with examples/finetune.py, which chooses them"
+            )
+        preprocess, forward, _ = super()._sanitize_parameters(**parameters)
+        return preprocess, forward, final
+
+    def _forward(self, input_tensors: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
+        output = self.model(input_tensors["input_values"], padding_mask=input_tensors["padding_mask"])
+        return {"logits": output.logits.float(), "is_last": input_tensors["is_last"]}
+
+    def postprocess(  # type: ignore[override]
+        self,
+        model_outputs: Sequence[Mapping[str, Tensor]],
+        top_k: int | None = None,
+        function_to_apply: str = "default",
+        return_above_threshold: bool = False,
+    ) -> list[dict[str, Any]]:
+        config = self.model.config
+        logits = torch.cat([window["logits"] for window in model_outputs]).double().mean(dim=0)  # (labels,)
+        labels = [config.id2label[number] for number in range(len(logits))]
+        scores = self._scores(logits, labels, function_to_apply)
+        answers = [{"score": float(score), "label": label} for score, label in zip(scores, labels, strict=True)]
+        if return_above_threshold:
+            thresholds = self._by_label(config.thresholds, labels, "thresholds")
+            for answer, positive in zip(answers, torch.sigmoid(logits) >= thresholds, strict=True):
+                answer["positive"] = bool(positive)
+        return sorted(answers, key=lambda answer: -answer["score"])[:top_k]
+
+    def _scores(self, logits: Tensor, labels: Sequence[str], function: str) -> Tensor:
+        config = self.model.config
+        if function == "default":
+            if config.calibration is not None:
+                slopes, intercepts = (
+                    self._by_label(config.calibration[name], labels, "calibration")
+                    for name in ("slopes", "intercepts")
+                )
+                return torch.sigmoid(slopes * logits.clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT) + intercepts)
+            if config.problem_type == "regression":
+                function = "none"
+            elif config.problem_type == "single_label_classification" and len(logits) > 1:
+                function = "softmax"
+            else:
+                function = "sigmoid"
+        if function == "none":
+            return logits
+        return torch.sigmoid(logits) if function == "sigmoid" else torch.softmax(logits, dim=-1)
+
+    def _by_label(self, values: Mapping[str, float], labels: Sequence[str], field: str) -> Tensor:
+        if set(values) != set(labels):
+            raise ValueError(
+                f"{field} of the configuration of {self.model.name_or_path!r} are those of the labels "
+                f"{sorted(values)}, but id2label has {sorted(labels)}: use the same names in both"
+            )
+        return torch.tensor([values[label] for label in labels], dtype=torch.float64)
+
+
 class EcgFeatureExtractionPipeline(_EcgPipeline):
     """Features of an ECG from the encoder; task `ecg-feature-extraction`.
 
@@ -378,25 +483,29 @@ def _package(module: str, what: str) -> Any:
         ) from error
 
 
-PIPELINES: dict[str, type[_EcgPipeline]] = {
-    "ecg-zero-shot-classification": EcgZeroShotClassificationPipeline,
-    "ecg-feature-extraction": EcgFeatureExtractionPipeline,
+PIPELINES: dict[str, tuple[type[_EcgPipeline], Any]] = {
+    "ecg-zero-shot-classification": (EcgZeroShotClassificationPipeline, AutoModel),
+    "ecg-classification": (EcgClassificationPipeline, AutoModelForSequenceClassification),
+    "ecg-feature-extraction": (EcgFeatureExtractionPipeline, AutoModel),
 }
 
 
 def register_pipelines() -> None:
     """Make `transformers.pipeline(task)` know the tasks of this file; calling it again changes nothing."""
-    for task, pipeline_class in PIPELINES.items():
+    for task, (pipeline_class, auto_class) in PIPELINES.items():
         known = PIPELINE_REGISTRY.supported_tasks.get(task)
         if known is not None and known["impl"] is pipeline_class:
             continue
-        PIPELINE_REGISTRY.register_pipeline(task, pipeline_class=pipeline_class, pt_model=AutoModel, type="multimodal")
+        PIPELINE_REGISTRY.register_pipeline(
+            task, pipeline_class=pipeline_class, pt_model=auto_class, type="multimodal"
+        )
         # With this attribute `save_pretrained` of a pipeline would copy code into the folder and demand
         # trust_remote_code from everyone who opens it; exporting code is a step of its own.
         delattr(pipeline_class, "_registered_impl")
 
 
 __all__ = [
+    "EcgClassificationPipeline",
     "EcgFeatureExtractionPipeline",
     "EcgZeroShotClassificationPipeline",
     "embed_prompts",

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from merit_hf.data.splits import check_patients_disjoint, fold_split, patient_split, read_split_tables
+from merit_hf.data.splits import (
+    check_patients_disjoint,
+    fold_split,
+    hold_out_by_patient,
+    patient_split,
+    read_split_tables,
+)
 
 
 def test_patient_split_has_the_shares_asked_for() -> None:
@@ -78,3 +84,30 @@ def test_read_split_tables(tmp_path: Path) -> None:
 def test_split_tables_that_cannot_be_right(tables: dict[str, str], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         read_split_tables(write_tables(tmp_path / "splits", **tables), ("ecg_id",))
+
+
+def test_patients_are_held_out_whole_and_in_the_share_asked_for() -> None:
+    # A training split that was itself drawn by patient_split, of which a draw by the same name would find nothing.
+    patients = [name for name in (f"p{number}" for number in range(20_000)) if patient_split(name) == "train"]
+    records = [f"{patient}-{visit}" for patient in patients for visit in range(2)]
+    owners = [patient for patient in patients for _ in range(2)]
+    held_out = hold_out_by_patient(owners, records, share=0.15)
+    assert held_out[::2] == held_out[1::2]
+    deviation = (0.15 * 0.85 / len(patients)) ** 0.5
+    assert abs(sum(held_out) / len(records) - 0.15) < 4 * deviation
+    assert held_out == hold_out_by_patient(owners, records, share=0.15)
+    assert held_out != hold_out_by_patient(owners, records, share=0.15, seed=1)
+    assert held_out[:100] == hold_out_by_patient(owners[:100], records[:100], share=0.15)
+
+
+def test_records_of_unknown_patients_are_held_out_by_themselves() -> None:
+    records = [f"ecg{number}" for number in range(400)]
+    held_out = hold_out_by_patient([None] * 400, records, share=0.5)
+    assert 150 < sum(held_out) < 250
+
+
+def test_holding_out_must_leave_something_on_both_sides() -> None:
+    with pytest.raises(ValueError, match="leaves 1 records to train on and 0 held out of 1"):
+        hold_out_by_patient(["p"], ["ecg"], share=1e-6)
+    with pytest.raises(ValueError, match="between 0 and 1, not 1"):
+        hold_out_by_patient(["p"], ["ecg"], share=1)

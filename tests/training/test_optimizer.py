@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from merit_hf.training.optimizer import build_optimizer, parameter_groups, set_learning_rate
+from merit_hf import MeritEcgConfig, MeritForEcgClassification
+from merit_hf.training.optimizer import (
+    build_optimizer,
+    layerwise_parameter_groups,
+    parameter_groups,
+    set_learning_rate,
+)
 
 
 class Small(nn.Module):
@@ -56,3 +62,29 @@ def test_decay_is_decoupled_from_the_gradient() -> None:
 def test_nothing_to_train_is_refused() -> None:
     with pytest.raises(ValueError, match="no parameter"):
         parameter_groups(Small().requires_grad_(False), 1e-3, None, 0.0)
+
+
+def test_lower_layers_learn_more_slowly() -> None:
+    size = {"hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 8}
+    model = MeritForEcgClassification(MeritEcgConfig(**size, num_labels=2))
+    groups = layerwise_parameter_groups(model, 1e-2, 0.5, 0.1)
+    optimizer = build_optimizer(groups, (0.9, 0.95), 1e-8)
+    assert set_learning_rate(optimizer, 1.0) == 1e-2  # what the log shows is the head's
+    rates = {name: group["lr"] for group in optimizer.param_groups for name in names_of(model, group)}
+    assert rates.keys() == {name for name, _ in model.named_parameters()}
+    expected = {"classifier": 1e-2, "ecg_model.layernorm": 1e-2, "ecg_model.pooler_layernorm": 1e-2}
+    expected |= {"ecg_model.layers.2": 5e-3, "ecg_model.layers.1": 2.5e-3, "ecg_model.layers.0": 1.25e-3}
+    expected |= {"ecg_model.embeddings": 6.25e-4}
+    for prefix, rate in expected.items():
+        found = {value for name, value in rates.items() if name.startswith(prefix + ".")}
+        assert sorted(found) == pytest.approx([rate])
+    alike = layerwise_parameter_groups(model, 1e-2, 1.0, 0.1)
+    assert {group["peak_lr"] for group in alike} == {1e-2}
+    assert {group["weight_decay"] for group in alike} == {0.0, 0.1}
+
+
+def test_a_frozen_encoder_leaves_the_head() -> None:
+    model = MeritForEcgClassification(MeritEcgConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2))
+    model.ecg_model.requires_grad_(False)
+    groups = layerwise_parameter_groups(model, 1e-2, 0.5, 0.0)
+    assert [names_of(model, group) for group in groups] == [{"classifier.0.weight", "classifier.0.bias"}]

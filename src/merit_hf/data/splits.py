@@ -35,6 +35,37 @@ def patient_split(patient_id: str, shares: Mapping[str, float] = DEFAULT_SHARES,
     return next((split for split, bound in zip(shares, bounds, strict=True) if draw < bound), named[-1])
 
 
+def hold_out_by_patient(
+    patient_ids: Sequence[str | None], ecg_ids: Sequence[str], share: float = 0.15, seed: int = 0
+) -> list[bool]:
+    """Which records to hold out of a training split, for a corpus whose validation split serves as the test split.
+
+    Args:
+        patient_ids: patient of each record; all records of one are held out or none is. One whose patient is not
+            known (None) is drawn by itself.
+        ecg_ids: name of each record.
+        share: expected share of the patients that is held out.
+        seed: another seed holds out others.
+
+    Raises:
+        ValueError: `share` is not between 0 and 1, or the draw leaves one side without records.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"the share that is held out must be between 0 and 1, not {share}")
+    # A draw of its own: by the plain name, a training split that was drawn by the same hash has only low draws.
+    names = [
+        f"held out record {ecg_id}" if patient is None else f"held out patient {patient}"
+        for patient, ecg_id in zip(patient_ids, ecg_ids, strict=True)
+    ]
+    held_out = [patient_split(name, {"train": 1 - share, "held out": share}, seed) == "held out" for name in names]
+    if all(held_out) or not any(held_out):
+        raise ValueError(
+            f"holding out {share:.0%} of the patients leaves {held_out.count(False)} records to train on and "
+            f"{held_out.count(True)} held out of {len(held_out)}: choose another share, or a larger training split"
+        )
+    return held_out
+
+
 def fold_split(fold: int) -> str:
     """Split of a record by its `strat_fold`, as PTB-XL recommends: folds 1-8 train, 9 validation, 10 test."""
     if fold not in range(1, 11):

@@ -5,9 +5,10 @@ Which records meet in a batch of the run is decided in `data/batching.py`; here 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -82,3 +83,9 @@ def make_loader(
         pin_memory=pin_memory,
         worker_init_fn=prepare_worker,
     )
+
+
+def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """The batches with their tensors on the device."""
+    for batch in batches:
+        yield {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}

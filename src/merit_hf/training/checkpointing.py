@@ -12,7 +12,10 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 PROGRESS_FILE = "progress.json"
 REQUIRED_FILES = (PROGRESS_FILE, "config.json", "model.safetensors", "optimizer.bin")
@@ -50,7 +53,7 @@ class Progress:
         (folder / PROGRESS_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def read(cls, folder: Path) -> Progress:
+    def read(cls, folder: Path) -> Self:
         """Raises ValueError if `folder`'s progress is not what this version writes."""
         try:
             values = json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8"))

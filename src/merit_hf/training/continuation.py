@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..command_line import as_plain, parse_arguments
-from .arguments import PretrainingArguments
 from .checkpointing import Progress, find_checkpoint
+from .loop_arguments import LoopArguments
 from .run_folder import RunFolder
+
+SomeProgress = TypeVar("SomeProgress", bound=Progress)
 
 # None of these changes a loss.
 _MAY_DIFFER = {
@@ -26,10 +28,12 @@ _MAY_DIFFER = {
     "load_best_model_at_end",
     "dataloader_num_workers",
     "dataloader_pin_memory",
+    "num_resamples",
+    "min_positives",
 }
 
 
-def checkpoint_to_resume(arguments: PretrainingArguments, run_folder: RunFolder) -> Path | None:
+def checkpoint_to_resume(arguments: LoopArguments, run_folder: RunFolder) -> Path | None:
     """The checkpoint that `resume_from_checkpoint` means; None if the run is to begin.
 
     Raises:
@@ -46,8 +50,8 @@ def checkpoint_to_resume(arguments: PretrainingArguments, run_folder: RunFolder)
     return checkpoint
 
 
-def _check_arguments(arguments: PretrainingArguments, file: str) -> None:
-    earlier, now = as_plain(parse_arguments(PretrainingArguments, [file])), as_plain(arguments)
+def _check_arguments(arguments: LoopArguments, file: str) -> None:
+    earlier, now = as_plain(parse_arguments(type(arguments), [file])), as_plain(arguments)
     for name in now:
         if name not in _MAY_DIFFER and now[name] != earlier[name]:
             raise ValueError(
@@ -56,17 +60,22 @@ def _check_arguments(arguments: PretrainingArguments, file: str) -> None:
             )
 
 
-def read_progress(checkpoint: Path, identity: dict[str, Any]) -> Progress:
+def read_progress(
+    checkpoint: Path,
+    identity: dict[str, Any],
+    progress_class: type[SomeProgress] = Progress,  # type: ignore[assignment]
+) -> SomeProgress:
     """The progress of a checkpoint.
 
     Args:
         checkpoint: its folder.
         identity: what, beside the arguments, decides the losses of the run that now starts.
+        progress_class: what that kind of training keeps.
 
     Raises:
         ValueError: the checkpoint was made with something else.
     """
-    progress = Progress.read(checkpoint)
+    progress = progress_class.read(checkpoint)
     for name, value in identity.items():
         if progress.run.get(name) != value:
             raise ValueError(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -23,6 +26,43 @@ def parameter_groups(
     Raises:
         ValueError: nothing is trainable.
     """
+
+    def peak(name: str) -> float:
+        text = name.startswith("text_model.") and text_learning_rate is not None
+        return text_learning_rate if text and text_learning_rate is not None else learning_rate
+
+    return _groups(model, peak, weight_decay)
+
+
+def layerwise_parameter_groups(
+    model: nn.Module, learning_rate: float, layer_decay: float, weight_decay: float
+) -> list[dict[str, object]]:
+    """As `parameter_groups`, with a peak that shrinks with the distance from the head (Clark et al. 2020, ELECTRA).
+
+    The head and the norms after the last layer have `learning_rate`; of L layers, the one at position i (from 0) has
+    learning_rate * layer_decay ** (L - i), and the patch embedding learning_rate * layer_decay ** (L + 1). The first
+    group is one with the highest peak.
+
+    Args:
+        model: with the encoder as `ecg_model`, its layers as `ecg_model.layers`.
+        learning_rate: peak of the head.
+        layer_decay: factor from one layer to the one below it; 1 gives all the same.
+        weight_decay: as in `parameter_groups`.
+    """
+    num_layers = len(model.get_submodule("ecg_model.layers"))  # type: ignore[arg-type]
+
+    def peak(name: str) -> float:
+        layer = re.match(r"ecg_model\.layers\.(\d+)\.", name)
+        below = num_layers - int(layer.group(1)) if layer else 0
+        if name.startswith("ecg_model.embeddings."):
+            below = num_layers + 1
+        return learning_rate * layer_decay**below
+
+    return sorted(_groups(model, peak, weight_decay), key=lambda group: -group["peak_lr"])  # type: ignore[operator]
+
+
+def _groups(model: nn.Module, peak: Callable[[str], float], weight_decay: float) -> list[dict[str, object]]:
+    """One group for each pair of peak and decay, in the order in which the parameters have them."""
     decaying = {
         f"{name}.weight" if name else "weight"
         for name, module in model.named_modules()
@@ -31,15 +71,13 @@ def parameter_groups(
     members: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            text = name.startswith("text_model.") and text_learning_rate is not None
-            peak = text_learning_rate if text and text_learning_rate is not None else learning_rate
             decay = weight_decay if name in decaying else 0.0
-            members.setdefault((peak, decay), []).append(parameter)
+            members.setdefault((peak(name), decay), []).append(parameter)
     if not members:
         raise ValueError("no parameter of the model is trainable")
     return [
-        {"params": parameters, "peak_lr": peak, "lr": peak, "weight_decay": decay}
-        for (peak, decay), parameters in members.items()
+        {"params": parameters, "peak_lr": rate, "lr": rate, "weight_decay": decay}
+        for (rate, decay), parameters in members.items()
     ]
 
 

@@ -16,12 +16,16 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..configuration_merit import MeritConfig
-from .arguments import PretrainingArguments
+from .loop_arguments import LoopArguments
 from .precision import fast_bfloat16
 
 
-def make_accelerator(arguments: PretrainingArguments, stage_configs: Iterable[MeritConfig]) -> Accelerator:
+def make_accelerator(arguments: LoopArguments, stage_configs: Iterable[MeritConfig] = ()) -> Accelerator:
     """The accelerator of a run, whose `save_state` writes weights as `save_pretrained` does.
+
+    Args:
+        arguments: of the run; the number format is theirs.
+        stage_configs: of pretraining, whose stages may leave parameters unused.
 
     Raises:
         ValueError: a number format that the device lacks, or a way of distribution whose checkpoints are in pieces.

@@ -17,7 +17,7 @@ from ..data.pretraining_dataset import PretrainingDataset, report_lengths
 from ..data.report_augmentation import ReportAugmentation
 from ..processing_merit import MeritProcessor
 from .arguments import PretrainingArguments
-from .batches import Batch, ProcessShare, WholeBatches, make_loader
+from .batches import Batch, ProcessShare, WholeBatches, make_loader, on_device
 
 
 class RunData:
@@ -127,5 +127,4 @@ class RunData:
             num_workers=self.arguments.dataloader_num_workers,
             pin_memory=self.arguments.dataloader_pin_memory and device.type == "cuda",
         )
-        for batch in loader:
-            yield {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+        return on_device(loader, device)

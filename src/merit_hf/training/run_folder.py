@@ -27,6 +27,9 @@ _OWN_FILES = (
     "merges.txt",
     "vocab.json",
     "added_tokens.json",
+    "results.json",
+    "predictions_validation.parquet",
+    "predictions_test.parquet",
 )
 _OWN_FOLDERS = ("checkpoints", "tensorboard", _UNFINISHED)
 

@@ -29,7 +29,7 @@ def recipe_variant(arguments: PretrainingArguments, variant: Variant) -> Pretrai
     Raises:
         ValueError: the recipe lacks one of the losses in all its stages, so that there is nothing to compare.
     """
-    configs = [starting_config(arguments, stage) for stage in range(len(arguments.stages))]
+    configs = [starting_config(arguments, stage) for stage in range(arguments.num_stages)]
     weights = {name: max(getattr(config, name) for config in configs) for name in KEPT_LOSS.values()}
     if lacking := [name for name, weight in weights.items() if weight == 0]:
         raise ValueError(
