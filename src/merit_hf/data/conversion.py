@@ -65,8 +65,10 @@ def run_conversion(corpus_class: type[CorpusBuilder], description: str) -> None:
     bases: list[type] = [ConversionOptions, corpus_class]
     if project is not None:
         bases.insert(1, ArchiveDownloadOptions if project.archive else FilesDownloadOptions)
+    # Without the checks of the corpus: what it looks for on disk may still have to be downloaded.
+    namespace = {"__module__": __name__, "__post_init__": lambda self: None}
     arguments_class = dataclasses.make_dataclass(
-        "Arguments", [], bases=tuple(bases), kw_only=True, namespace={"__module__": __name__}
+        "Arguments", [], bases=tuple(bases), kw_only=True, namespace=namespace
     )
 
     def convert(arguments: ConversionOptions) -> None:

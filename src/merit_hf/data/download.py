@@ -18,7 +18,7 @@ import requests
 
 from merit_hf import __version__
 
-CHUNK = 1 << 18  # bytes
+CHUNK = 1 << 14  # bytes; of one that a cut connection leaves incomplete, nothing is kept
 ATTEMPTS = 5  # in a row without a single new byte
 CHECKSUM_ATTEMPTS = 3  # whole files with a wrong checksum
 FIRST_WAIT = 1.0  # seconds; doubled after each attempt

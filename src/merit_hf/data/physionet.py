@@ -18,7 +18,7 @@ from typing import Any
 from datasets.utils import tqdm
 from filelock import FileLock, Timeout
 
-from .download import FIRST_WAIT, Downloader, DownloadError, FileRefused, RemoteFile
+from .download import FIRST_WAIT, Downloader, DownloadError, FileRefused, RemoteFile, Stopped
 
 ADDRESS = "https://physionet.org"
 CHECKSUMS = "SHA256SUMS.txt"
@@ -186,6 +186,15 @@ class _Batch:
         return f"{self.done:,} of {len(self.files):,} files are done"
 
     def _fetch_one(self, file: RemoteFile) -> None:
+        try:
+            self._try_one(file)
+        except BaseException:
+            self.stop.set()  # at once, before another thread or this one begins with the next file
+            raise
+
+    def _try_one(self, file: RemoteFile) -> None:
+        if self.stop.is_set():
+            raise Stopped(f"{file.url}: stopped")
         if not hasattr(self.own, "downloader"):
             self.own.downloader = Downloader(self.stop, self._on_bytes, first_wait=self.first_wait)
         try:
@@ -207,7 +216,9 @@ class _Batch:
 
 
 def _first_failure(futures: set[Future[None]]) -> BaseException | None:
-    return next((error for future in futures if (error := future.exception()) is not None), None)
+    """What made the others stop."""
+    failures = [error for future in futures if (error := future.exception()) is not None]
+    return min(failures, key=lambda error: isinstance(error, Stopped), default=None)
 
 
 class _alone:
