@@ -59,7 +59,7 @@ def release_note(ecg_ids: Collection[int]) -> str:
     if release is None:
         counts = ", ".join(f"{release.version} has {release.num_records:,}" for release in RELEASES)
         found = (
-            f"it is not 1.0.3, as it has {withdrawn} records that were withdrawn before"
+            f"it is not 1.0.3, as it has {withdrawn} of the {len(WITHDRAWN)} records withdrawn before it"
             if withdrawn
             else "which of them it is part of cannot be told"
         )
@@ -67,6 +67,6 @@ def release_note(ecg_ids: Collection[int]) -> str:
     if withdrawn:
         return (
             f"Release {release.version}, whole: {release.num_records:,} records; {withdrawn} of them were withdrawn "
-            f"in later releases."
+            "in later releases."
         )
     return f"Release {release.version}, whole: {release.num_records:,} records."
