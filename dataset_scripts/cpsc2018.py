@@ -1,6 +1,8 @@
 """CPSC2018, as PhysioNet lays it out, to a corpus that `datasets.load_dataset` opens.
 
-python dataset_scripts/cpsc2018.py --data_dir challenge-2020/1.0.2/training/cpsc_2018 --output_dir corpora/cpsc2018
+    python dataset_scripts/cpsc2018.py --data_dir challenge-2020/1.0.2 --output_dir corpora/cpsc2018
+
+With `--download`, what data_dir does not have yet is fetched from PhysioNet first.
 """
 
 from merit_hf.data.conversion import run_conversion

@@ -2,7 +2,8 @@
 
     python dataset_scripts/mimic_iv_ecg.py --data_dir mimic-iv-ecg.zip --output_dir corpora/mimic-iv-ecg --num_proc 8
 
-A conversion that was stopped goes on where it was: give the same command again.
+A conversion that was stopped goes on where it was: give the same command again. With `--download --accept_size`, the
+archive is fetched from PhysioNet first, 33 GB.
 """
 
 from merit_hf.data.conversion import run_conversion

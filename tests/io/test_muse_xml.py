@@ -163,6 +163,30 @@ def test_units_gains_and_leads_that_are_off(tmp_path):
     assert "adc_gain" not in record.metadata  # the derived leads mix two gains
 
 
+@pytest.mark.parametrize(
+    ("units", "millivolts"),
+    [("MICROVOLT", 1e-3), ("uV", 1e-3), ("µV", 1e-3), ("mV", 1.0), ("Millivolts", 1.0), ("V", 1e3), ("", 1e-3)],
+)
+def test_units_in_other_spellings(tmp_path, units, millivolts):
+    counts = counts_of(["I"])
+    text = muse(waveform("Rhythm", [lead_data("I", counts[0], LeadAmplitudeUnits=units)]))
+    expected = (counts * UNITS_PER_BIT * millivolts).astype(np.float32)
+    np.testing.assert_allclose(read_ecg(written(tmp_path, text)).signal, expected, rtol=2e-7)
+
+
+@pytest.mark.parametrize(("before", "after"), [("\n", ""), (" \r\n", "\r\n"), ("", "\0\0\0"), ("", "\n\0")])
+def test_blanks_around_the_document(tmp_path, before, after):
+    text, _ = usual_file()
+    np.testing.assert_array_equal(
+        read_ecg(written(tmp_path, before + text + after)).signal, read_ecg(written(tmp_path, text, "plain")).signal
+    )
+
+
+def test_flags_in_small_letters(tmp_path):
+    text = usual_file()[0].replace("ENDSLINE", "EndsLine")
+    assert read_ecg(written(tmp_path, text)).report == "Atrial fibrillation. with rapid ventricular response"
+
+
 def test_a_checksum_that_holds_for_some_leads_must_hold_for_all(tmp_path):
     counts = counts_of(("I", "II", "V1"), 300)
     leads = [lead_data("I", counts[0]), lead_data("II", counts[1], checksum=12345), lead_data("V1", counts[2])]
@@ -219,7 +243,7 @@ def test_unknown_leads_can_be_left_out(tmp_path):
     path = written(tmp_path, muse(waveform("Rhythm", [lead_data("I", counts[0]), lead_data("Q7", counts[1])])))
     record = read_ecg(path, skip_unknown_leads=True)
     assert record.lead_names == ("I",)
-    assert record.metadata["other_signals"] == ["Q7 [MICROVOLTS]"]
+    assert record.metadata["other_signals"] == ["Q7 [uV]"]
 
 
 def test_entities_are_refused(tmp_path):

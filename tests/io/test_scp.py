@@ -401,6 +401,22 @@ def test_each_fault_gives_one_line(tmp_path, changes, message):
     assert str(caught.value).startswith(str(path))
 
 
+def test_a_checksum_that_was_left_out(tmp_path):
+    """Zero in place of the checksum of the file: those of the sections are looked at, as far as they are there."""
+    path = tmp_path / "ecg.scp"
+    rows = counts()
+    write(path, plain_sections(rows))
+    content = bytearray(path.read_bytes())
+    content[:2] = b"\0\0"
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_ecg(path).signal, (rows * 0.005).astype(np.float32))
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is damaged: the checksum of section 6 does not hold"):
+        read_ecg(path)
+    assert read_ecg(path, check_crc=False).signal.shape == rows.shape
+
+
 def test_a_wrong_checksum_can_be_allowed(tmp_path):
     path = write(tmp_path / "ecg.scp", plain_sections(counts()))
     content = bytearray(path.read_bytes())

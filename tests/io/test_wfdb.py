@@ -24,6 +24,17 @@ def write_record(folder, name="rec", leads=("I", "II", "V1"), num_samples=500, *
 # -- made records
 
 
+def test_signals_without_a_description_need_names(tmp_path):
+    counts = write_record(tmp_path)
+    header = tmp_path / "rec.hea"
+    lines = [line.rpartition(" ")[0] if ".dat" in line else line for line in header.read_text().splitlines()]
+    header.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=r"rec: signal 'signal 0' \[mV\]: .*lead_names="):
+        read_ecg(tmp_path / "rec")
+    record = read_ecg(tmp_path / "rec", lead_names=["I", "II", "V1"])
+    np.testing.assert_array_equal(record.signal, ((counts - 7) / 200.0).T.astype(np.float32))
+
+
 def test_values_names_and_facts(tmp_path):
     counts = write_record(tmp_path, leads=("i", "AVR", "V1"), comments=["Age: 61", "Sex: Female", "Dx: 426783006"])
     record = read_ecg(tmp_path / "rec")

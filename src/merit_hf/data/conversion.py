@@ -8,12 +8,15 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import datasets
 
 from merit_hf.command_line import option, run_command
 
 from .corpus import CorpusBuilder, CorpusSummary, write_corpus
+from .physionet import PhysioNetProject, download_archive, download_files
 
 
 @dataclass(kw_only=True)
@@ -25,6 +28,32 @@ class ConversionOptions:
     overwrite: bool = option(False, help="replace the corpus that is in output_dir")
 
 
+@dataclass(kw_only=True)
+class DownloadOptions:
+    """Options of a corpus that PhysioNet publishes for everybody."""
+
+    download: bool = option(
+        False, help="first fetch from PhysioNet what data_dir does not have yet; the same command goes on after a stop"
+    )
+    download_url: str | None = option(
+        None, help="address to download from: another version, or a mirror; PhysioNet's if left out"
+    )
+
+
+@dataclass(kw_only=True)
+class FilesDownloadOptions(DownloadOptions):
+    """Options of a corpus that is fetched file by file."""
+
+    download_connections: int = option(4, help="files that are fetched at a time")
+
+
+@dataclass(kw_only=True)
+class ArchiveDownloadOptions(DownloadOptions):
+    """Options of a corpus that is fetched as one large archive."""
+
+    accept_size: bool = option(False, help="download although it is large; without it, the size is said and no more")
+
+
 def run_conversion(corpus_class: type[CorpusBuilder], description: str) -> None:
     """Runs the command that makes a corpus of one class, with the fields of that class as its options.
 
@@ -32,14 +61,22 @@ def run_conversion(corpus_class: type[CorpusBuilder], description: str) -> None:
         corpus_class: a dataclass, its fields documented by `merit_hf.command_line.option`.
         description: what `--help` says first.
     """
+    project = corpus_class.project
+    bases: list[type] = [ConversionOptions, corpus_class]
+    if project is not None:
+        bases.insert(1, ArchiveDownloadOptions if project.archive else FilesDownloadOptions)
+    # Without the checks of the corpus: what it looks for on disk may still have to be downloaded.
+    namespace = {"__module__": __name__, "__post_init__": lambda self: None}
     arguments_class = dataclasses.make_dataclass(
-        "Arguments", [], bases=(ConversionOptions, corpus_class), kw_only=True, namespace={"__module__": __name__}
+        "Arguments", [], bases=tuple(bases), kw_only=True, namespace=namespace
     )
 
     def convert(arguments: ConversionOptions) -> None:
         options = {name: getattr(arguments, name) for name in inspect.signature(corpus_class).parameters}
-        corpus = corpus_class(**options)
         datasets.enable_progress_bars()
+        if isinstance(arguments, DownloadOptions) and project is not None:
+            _download(arguments, corpus_class, project, options)
+        corpus = corpus_class(**options)
         summary = write_corpus(
             corpus, arguments.output_dir, num_proc=arguments.num_proc, overwrite=arguments.overwrite
         )
@@ -48,6 +85,22 @@ def run_conversion(corpus_class: type[CorpusBuilder], description: str) -> None:
             print(note)
 
     run_command(convert, arguments_class, description)
+
+
+def _download(
+    arguments: DownloadOptions, corpus_class: type[CorpusBuilder], project: PhysioNetProject, options: dict[str, Any]
+) -> None:
+    """Fills `data_dir`, if asked to."""
+    if not arguments.download:
+        if arguments.download_url is not None:
+            raise ValueError(f"download_url is {arguments.download_url}, but nothing is downloaded without --download")
+        return
+    target, url = Path(options["data_dir"]), arguments.download_url
+    if isinstance(arguments, ArchiveDownloadOptions):
+        download_archive(project, target, url=url, accept_size=arguments.accept_size)
+    elif isinstance(arguments, FilesDownloadOptions):
+        needed = corpus_class.files_needed(options)
+        download_files(project, target, needed, url=url, connections=arguments.download_connections)
 
 
 def summary_text(summary: CorpusSummary) -> str:

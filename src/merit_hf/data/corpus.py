@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from .card import CardFacts, dataset_card
+from .physionet import PhysioNetProject
 from .row import MISSING, SkipRecord, corpus_features, quantise, record_from_row, row_from_record
 from .shards import Shard, write_shards
 from .splits import SPLITS, check_patients_disjoint
@@ -62,6 +63,12 @@ class CorpusBuilder:
 
     extra_features: Mapping[str, Any] = {}  # further columns, as features of the datasets library
     patients_disjoint: bool = True  # False only for a published split that shares patients; its card must say so
+    project: PhysioNetProject | None = None  # where `--download` finds it, if everybody may have it
+
+    @classmethod
+    def files_needed(cls, options: Mapping[str, Any]) -> re.Pattern[str]:
+        """Which files of `project` a conversion with these options reads, by their path in it; matched as a whole."""
+        raise NotImplementedError
 
     def tasks(self) -> dict[str, list[str]]:
         """Label universe of each task."""

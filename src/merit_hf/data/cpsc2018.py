@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from merit_hf.io import EcgRecord
 
 from .card import CardFacts
 from .coded_corpus import CodedCorpus
+from .physionet import PhysioNetProject
 
 # MERL's form of these records, in samples: the beginning that it keeps, and the length to which it adds zeros.
 MERL_KEPT = 2500
@@ -34,6 +36,7 @@ class Cpsc2018(CodedCorpus):
     """CPSC2018 in PhysioNet's layout, as the Challenges of 2020 and 2021 published it."""
 
     corpus_name = "cpsc2018"
+    project = PhysioNetProject("challenge-2020", "1.0.2")
     address = "https://physionet.org/content/challenge-2020/1.0.2/training/cpsc_2018/"
     record_name = re.compile(r"A\d{4}")  # not Q0001 and so on: those are the extra records, with other labels
     split_column = "filename"
@@ -43,6 +46,10 @@ class Cpsc2018(CodedCorpus):
         help=f"shorten every record to its first {MERL_KEPT} samples and add zeros to {MERL_LENGTH}, as MERL does; "
         "only to compare with numbers published on that form",
     )
+
+    @classmethod
+    def files_needed(cls, options: Mapping[str, Any]) -> re.Pattern[str]:
+        return re.compile(rf"training/cpsc_2018/(.+/)?{cls.record_name.pattern}\.(hea|mat)|LICENSE\.txt")
 
     def labels_of(self, terms: Sequence[str]) -> set[str]:
         return set(self.codes.labels) & set(self.codes.acronyms(terms))

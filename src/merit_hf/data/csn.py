@@ -6,15 +6,16 @@ What it shares with CPSC2018 is in `coded_corpus.py`; what its codes mean is dat
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from merit_hf.command_line import option
 
 from .card import CardFacts
 from .coded_corpus import CodedCorpus
 from .diagnosis_codes import diagnosis_codes
+from .physionet import PhysioNetProject
 
 LabelMode = Literal["corrected", "merl"]
 NAME = "csn"
@@ -50,6 +51,7 @@ class Csn(CodedCorpus):
     """CSN in PhysioNet's layout: the database itself, or its two parts in the Challenge 2021."""
 
     corpus_name = NAME
+    project = PhysioNetProject("ecg-arrhythmia", "1.0.0")
     address = "https://physionet.org/content/ecg-arrhythmia/1.0.0/"
     record_name = re.compile(r"JS\d{5}")
     split_column = "ecg_path"
@@ -59,6 +61,10 @@ class Csn(CodedCorpus):
         help="corrected: the findings of the header. merl: as in MERL's files, which take AFIB for AF as well, STE "
         "for ST and so on; only to compare with numbers published on them",
     )
+
+    @classmethod
+    def files_needed(cls, options: Mapping[str, Any]) -> re.Pattern[str]:
+        return re.compile(rf"WFDBRecords/(.+/)?{cls.record_name.pattern}\.(hea|mat)|LICENSE\.txt")
 
     def labels_of(self, terms: Sequence[str]) -> set[str]:
         # MERL knows the corpus' own list only: codes that mean the same would not be its labels.

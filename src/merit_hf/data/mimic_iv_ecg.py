@@ -21,6 +21,7 @@ from merit_hf.io import EcgRecord
 from .card import CardFacts
 from .corpus import CorpusBuilder
 from .mimic_records import MEASUREMENTS, NOT_MEASURED, NOTES, MimicRecord, MimicRecords
+from .physionet import PhysioNetProject
 from .reports import clean_report
 from .row import SkipRecord, read_record, row_from_record
 from .splits import SPLITS, patient_split
@@ -96,7 +97,7 @@ class MimicIvEcg(CorpusBuilder):
 
     data_dir: str = option(
         help="folder with record_list.csv, machine_measurements.csv and files/, as PhysioNet has it; or PhysioNet's "
-        "zip archive of it, which is read without unpacking"
+        "zip archive of it, which is read without unpacking; with download, the name of the archive to write"
     )
     validation_share: float = option(0.02, help="share of the patients that go to validation, drawn by patient")
     test_share: float = option(0.0, help="share of the patients that go to test, drawn by patient")
@@ -108,6 +109,12 @@ class MimicIvEcg(CorpusBuilder):
         False, help="keep records with samples marked as missing (NaN), unless all are; by default they are left out"
     )
 
+    project = PhysioNetProject(
+        "mimic-iv-ecg",
+        "1.0",
+        archive="mimic-iv-ecg-diagnostic-electrocardiogram-matched-subset-1.0.zip",
+        size="33 GB, which need not be unpacked (90 GB)",
+    )
     extra_features = {
         "ecg_time": datasets.Value("string"),
         **{name: datasets.Value("int32") for name in MEASUREMENTS},

@@ -16,6 +16,7 @@ from xml.parsers import expat
 # No format of an ECG comes near; a file that does is made to exhaust memory.
 _DEEPEST = 200
 _LONGEST_PROLOGUE = 1 << 18
+_BLANKS = b" \t\r\n"
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _FIRST_ELEMENT = re.compile(r"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)[\s/>]")
 _DECLARED_UTF_16 = re.compile(rb"^(?:\xef\xbb\xbf)?<\?xml[^>]*encoding\s*=\s*[\"']utf-16", re.IGNORECASE)
@@ -45,7 +46,9 @@ def parse_xml(path: str | PathLike[str]) -> Element:
         ValueError: the file is not well-formed, or its DOCTYPE declares anything itself, such as entities. A DOCTYPE
             that only names an external file is passed over, and that file is never opened.
     """
-    content = Path(path).read_bytes()
+    content = Path(path).read_bytes().lstrip(_BLANKS)  # some programs write a line break before the declaration
+    if b"\0" not in content[:4]:  # it is not UTF-16
+        content = content.rstrip(_BLANKS + b"\0")  # some fill up a block
     # Files re-saved as UTF-8 keep the declaration of UTF-16 that the device wrote.
     parser = expat.ParserCreate("utf-8" if _DECLARED_UTF_16.match(content) else None)
     parser.buffer_text = True

@@ -77,26 +77,27 @@ def read_sections(path: Path, check_crc: bool) -> dict[int, ScpSection]:
         raise ValueError(f"{path} is cut off: it has {len(content)} of {length} bytes.")
     content = content[:length]
     found_crc = checksum(content[2:])
-    if check_crc and stated_crc != found_crc:
+    check_sections = check_crc and not stated_crc  # left out by some machines; those of the sections may be there
+    if check_crc and stated_crc and stated_crc != found_crc:
         raise ValueError(
             f"{path} is damaged: its checksum is {found_crc:04X}, expected {stated_crc:04X}. Fetch it again; "
             "if the machine that wrote it is known to write wrong checksums, pass check_crc=False."
         )
-    pointers = _section(path, content, 0, _FILE_HEADER.size, None).data
+    pointers = _section(path, content, 0, _FILE_HEADER.size, None, check_sections).data
     if len(pointers) < _POINTER.size:
         raise ValueError(f"{path}: section 0 points to no section.")
     sections: dict[int, ScpSection] = {}
     for offset in range(0, len(pointers) - _POINTER.size + 1, _POINTER.size):
         number, size, position = _POINTER.unpack_from(pointers, offset)
         if number and size > _SECTION_HEADER.size and position and number not in sections:
-            sections[number] = _section(path, content, number, position - 1, size)
+            sections[number] = _section(path, content, number, position - 1, size, check_sections)
     return sections
 
 
-def _section(path: Path, content: bytes, number: int, start: int, size: int | None) -> ScpSection:
+def _section(path: Path, content: bytes, number: int, start: int, size: int | None, check_crc: bool) -> ScpSection:
     if start + _SECTION_HEADER.size > len(content):
         raise ValueError(f"{path}: section {number} should begin at byte {start + 1} of {len(content)}.")
-    _, found_number, found_size, *_ = _SECTION_HEADER.unpack_from(content, start)
+    stated_crc, found_number, found_size, *_ = _SECTION_HEADER.unpack_from(content, start)
     size = found_size if size is None else size
     if (found_number, found_size) != (number, size):
         raise ValueError(
@@ -105,4 +106,9 @@ def _section(path: Path, content: bytes, number: int, start: int, size: int | No
         )
     if not _SECTION_HEADER.size <= size <= len(content) - start:
         raise ValueError(f"{path}: section {number} has {size} bytes, but {len(content) - start} are left.")
+    if check_crc and stated_crc and stated_crc != checksum(content[start + 2 : start + size]):
+        raise ValueError(
+            f"{path} is damaged: the checksum of section {number} does not hold. Fetch it again; if the machine that "
+            "wrote it is known to write wrong checksums, pass check_crc=False."
+        )
     return ScpSection(path, number, content[start + _SECTION_HEADER.size : start + size])

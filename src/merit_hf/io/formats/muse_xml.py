@@ -22,7 +22,7 @@ NAME = "GE MUSE XML"
 EXTENSIONS = (".xml",)
 
 _ROOT = "RestingECG"
-_UNITS = {"MICROVOLTS": "uV", "MILLIVOLTS": "mV", "VOLTS": "V", "NANOVOLTS": "nV"}
+_UNITS = {"MICROVOLT": "uV", "MILLIVOLT": "mV", "VOLT": "V", "NANOVOLT": "nV"}  # or the plural; or a symbol
 _YES = ("TRUE", "YES", "1")
 
 
@@ -62,12 +62,13 @@ def read(
     intact = 0
     for stored in waveform.iterfind("LeadData"):
         name = text_of(stored, "LeadID") or "?"
-        units = (text_of(stored, "LeadAmplitudeUnits") or "MICROVOLTS").upper()
-        lead = recognised_lead(path, name, _UNITS.get(units, units), skip_unknown_leads=skip_unknown_leads)
+        units = text_of(stored, "LeadAmplitudeUnits") or "uV"
+        units = _UNITS.get(units.upper().removesuffix("S"), units)
+        lead = recognised_lead(path, name, units, skip_unknown_leads=skip_unknown_leads)
         if lead is None:
             other_signals.append(f"{name} [{units}]")
             continue
-        segment, data = _segment(path, stored, lead, _UNITS[units])
+        segment, data = _segment(path, stored, lead, units)
         segments.append(segment)
         if (text_of(stored, "LeadOff") or "").upper() in _YES:
             leads_off.append(lead)
@@ -176,7 +177,7 @@ def _report(document: Element) -> str | None:
         lines: list[str] = [""]
         for statement in document.iterfind(f"{diagnosis}/DiagnosisStatement"):
             lines[-1] = f"{lines[-1]} {text_of(statement, 'StmtText') or ''}"
-            if any(text_of(flag) == "ENDSLINE" for flag in statement.iterfind("StmtFlag")):
+            if any((text_of(flag) or "").upper() == "ENDSLINE" for flag in statement.iterfind("StmtFlag")):
                 lines.append("")
         if report := report_of(lines):
             return report

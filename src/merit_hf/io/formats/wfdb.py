@@ -55,7 +55,8 @@ def read(
     """
     header = _header_of(path) or path
     record = read_plain(header) or _read_any(path, header)
-    names = list(record.sig_name)
+    # A header need not describe its signals.
+    names = [name or f"signal {row}" for row, name in enumerate(record.sig_name)]
     signal_units = record.units
     rows = _chosen_rows(path, channels, names)
     if lead_names is not None and len(lead_names) != len(rows):
