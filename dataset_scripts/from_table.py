@@ -8,7 +8,8 @@ The signals stand in one array, or in files that the column `path` names:
 Integer arrays need `--scale`, the counts per unit; z-scored ones `--units zscore`:
 
     python dataset_scripts/from_table.py --records ptb-xl-z100/records.csv --signals ptb-xl-z100/signals.npy \\
-        --sampling_rate 100 --scale 1000 --units zscore --sex_codes 0=male 1=female --output_dir corpora/ptb-xl-z100
+        --sampling_rate 100 --scale 1000 --units zscore --sex_codes 0=male 1=female --report_language by_words \\
+        --task_columns super_class sub_class form rhythm all=scp_codes --output_dir corpora/ptb-xl-z100
 """
 
 from merit_hf.data.conversion import run_conversion

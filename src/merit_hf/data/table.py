@@ -5,6 +5,8 @@ Rules of one published corpus do not belong here; reading a signal file is `meri
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +40,8 @@ class TableCorpus(CorpusBuilder):
     records: str = option(
         help="CSV or Parquet table, one line a record. Columns: ecg_id; where known patient_id, report, "
         "report_language, age (years), sex, path; split (train, validation, test) or strat_fold (1-8 train, "
-        "9 validation, 10 test), else patients are drawn 80/10/10; and one column a task, its labels separated by ';'"
+        "9 validation, 10 test), else patients are drawn 80/10/10; and one column a task, its labels separated by ';' "
+        "or as a list or dict in Python's or JSON's spelling, of which the keys count"
     )
     signals: str | None = option(
         None, help=".npy array (records, leads, samples); row i is line i of the table; an int16 of -32768 is missing"
@@ -59,7 +62,9 @@ class TableCorpus(CorpusBuilder):
         None, help="leads in the order of the array; I II III aVR aVL aVF V1-V6 for signals, if left out"
     )
     task_columns: list[str] | None = option(
-        None, help=f"columns that hold labels; those named {', '.join(USUAL_TASKS)}, if left out"
+        None,
+        help=f"columns that hold labels; those named {', '.join(USUAL_TASKS)}, if left out. TASK=COLUMN gives "
+        "the task another name than its column, as in all=scp_codes",
     )
     report_language: str | None = option(
         None,
@@ -85,7 +90,7 @@ class TableCorpus(CorpusBuilder):
             raise ValueError(f"{self.records} has no column ecg_id; it has {', '.join(self.table)}")
         if None in self.table["ecg_id"]:
             raise ValueError(f"{self.records}: ecg_id is empty in line {self.table['ecg_id'].index(None)}, from 0")
-        if missing := [task for task in self.task_columns or [] if task not in self.table]:
+        if missing := sorted({column for column in self._task_columns.values() if column not in self.table}):
             raise ValueError(f"{self.records} has no columns {missing}, named in task_columns")
 
     def _check_signals(self) -> None:
@@ -133,9 +138,36 @@ class TableCorpus(CorpusBuilder):
         return nothing | {name: column[number] for name, column in self.table.items()}
 
     @cached_property
+    def _task_columns(self) -> dict[str, str]:
+        """Column of each task."""
+        if self.task_columns is None:
+            return {task: task for task in USUAL_TASKS if task in self.table}
+        columns: dict[str, str] = {}
+        for text in self.task_columns:
+            task, separator, column = text.partition("=")
+            if text in self.table or not separator:
+                task = column = text
+            if not task or not column:
+                raise ValueError(f"task_columns: {text!r} is neither COLUMN nor TASK=COLUMN")
+            if task in columns:
+                raise ValueError(f"task_columns names task {task!r} twice: from {columns[task]} and from {column}")
+            columns[task] = column
+        return columns
+
+    @cached_property
     def _tasks(self) -> dict[str, list[str]]:
-        tasks = self.task_columns or [task for task in USUAL_TASKS if task in self.table]
-        return {task: sorted({label for cell in self.table[task] for label in _labels(cell)}) for task in tasks}
+        lines = range(len(self.table["ecg_id"]))
+        universe = {
+            task: {label for line in lines for label in self._labels(line, task)} for task in self._task_columns
+        }
+        return {task: sorted(labels) for task, labels in universe.items()}
+
+    def _labels(self, line: int, task: str) -> list[str]:
+        column = self._task_columns[task]
+        try:
+            return _labels(self.table[column][line])
+        except ValueError as error:
+            raise ValueError(f"{self.records}, record {self.table['ecg_id'][line]!r}: {column} is {error}") from None
 
     def tasks(self) -> dict[str, list[str]]:
         return {task: universe for task, universe in self._tasks.items() if universe}
@@ -175,7 +207,7 @@ class TableCorpus(CorpusBuilder):
             ecg_id=line["ecg_id"],
             patient_id=line["patient_id"],
             report_language=self._language(line["report_language"], record.report),
-            **{task: sorted(set(_labels(line[task]))) for task in self.tasks()},
+            **{task: sorted(set(self._labels(item, task))) for task in self.tasks()},
         )
 
     def _record(self, line: int, ecg_id: str, path: str | None) -> EcgRecord:
@@ -214,7 +246,7 @@ class TableCorpus(CorpusBuilder):
         return codes
 
     def notes(self) -> list[str]:
-        used = {*OTHER_COLUMNS, *self._tasks}
+        used = {*OTHER_COLUMNS, *self._task_columns.values()}
         notes = []
         if unused := [column for column in self.table if column not in used]:
             notes.append(f"columns not used: {', '.join(unused)} (task_columns names further label columns)")
@@ -251,6 +283,8 @@ def _open_array(path: str) -> np.ndarray:
 
 
 def _cell(value: Any) -> Any:
+    if isinstance(value, dict):  # a struct of Parquet has every key in every line
+        return [str(key) for key, content in value.items() if content is not None]
     if isinstance(value, (list, tuple, np.ndarray)):
         return [str(item) for item in value]
     if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA:
@@ -260,8 +294,25 @@ def _cell(value: Any) -> Any:
 
 
 def _labels(cell: Any) -> list[str]:
+    """Labels in a cell: items of a list, keys of a dict, or what stands between semicolons."""
+    if isinstance(cell, str) and cell[0] in "{[":
+        cell = _literal(cell)
     labels = cell if isinstance(cell, list) else (cell or "").split(";")
     return [label.strip() for label in labels if label.strip()]
+
+
+def _literal(text: str) -> list[str]:
+    """Items or keys of a list or dict that stands there as text, in JSON's spelling or Python's."""
+    value = None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            value = read(text)
+            break
+        except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two for absurd nesting
+            continue
+    if not isinstance(value, (dict, list)) or not all(isinstance(item, (str, int, float)) for item in value):
+        raise ValueError(f"{text!r}, which is no list or dict of labels such as {{'NORM': 100.0}} or ['NORM', 'SR']")
+    return [str(item) for item in value]
 
 
 def _number(cell: str | None) -> float | None:
