@@ -23,6 +23,9 @@ class ConversionOptions:
     output_dir: str = option(help="folder to make; it appears only when it is complete")
     num_proc: int = option(1, help="worker processes")
     overwrite: bool = option(False, help="replace the corpus that is in output_dir")
+    drop_duplicate_signals: bool = option(
+        False, help="of records with the very same samples keep only the first; the others are named in skipped.csv"
+    )
 
 
 def run_conversion(corpus_class: type[CorpusBuilder], description: str) -> None:
@@ -40,11 +43,10 @@ def run_conversion(corpus_class: type[CorpusBuilder], description: str) -> None:
         options = {name: getattr(arguments, name) for name in inspect.signature(corpus_class).parameters}
         corpus = corpus_class(**options)
         datasets.enable_progress_bars()
-        summary = write_corpus(
-            corpus, arguments.output_dir, num_proc=arguments.num_proc, overwrite=arguments.overwrite
-        )
+        own = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(ConversionOptions)}
+        summary = write_corpus(corpus, **own)
         print(summary_text(summary))
-        for note in corpus.notes():
+        for note in [*summary.faults, *corpus.notes()]:
             print(note)
 
     run_command(convert, arguments_class, description)

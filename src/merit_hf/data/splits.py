@@ -1,6 +1,6 @@
-"""Who goes into which split: splits drawn by patient, PTB-XL's folds, published lists, and the check of patients.
+"""Who goes into which split: splits drawn by patient, PTB-XL's folds, published lists.
 
-What a split contains is the business of each corpus.
+What a split contains is the business of each corpus; what two of them share, that of `leaks.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 SPLITS = ("train", "validation", "test")
@@ -79,19 +79,3 @@ def read_split_tables(folder: str | os.PathLike[str], columns: Sequence[str]) ->
                     raise ValueError(f"{tables[split]}, line {lines.line_num}: {what}")
                 splits[name] = split
     return splits
-
-
-def check_patients_disjoint(patients: Mapping[str, Iterable[str]]) -> None:
-    """Refuses splits that share patients; a score on such a test split would be too good.
-
-    Args:
-        patients: names of the patients in each split; None stands for unknown and is not compared.
-    """
-    names = {split: {name for name in names if name is not None} for split, names in patients.items()}
-    for (first, some), (second, others) in itertools.combinations(names.items(), 2):
-        if shared := sorted(some & others):
-            raise ValueError(
-                f"{len(shared)} patients are in both {first} and {second} (the first: {', '.join(shared[:3])}); every "
-                "patient must be in one split: correct the split column, or leave it out to have splits drawn by "
-                "patient"
-            )

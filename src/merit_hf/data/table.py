@@ -74,6 +74,11 @@ class TableCorpus(CorpusBuilder):
     sex_codes: list[str] | None = option(
         None, help="what the column sex means where it says neither female nor male, as in 0=male 1=female"
     )
+    published_splits: bool = option(
+        False,
+        help="the splits of the table were published and must stay: patients and signals that two of them share are "
+        "then named in the card; otherwise they are refused",
+    )
     name: str = option("ECG corpus from a table", help="title of the dataset card")
     licence: str = option("unknown", help="licence of the data, as the Hub spells it (cc-by-4.0)")
 
@@ -168,6 +173,10 @@ class TableCorpus(CorpusBuilder):
             return _labels(self.table[column][line])
         except ValueError as error:
             raise ValueError(f"{self.records}, record {self.table['ecg_id'][line]!r}: {column} is {error}") from None
+
+    @property
+    def own_splits(self) -> bool:
+        return not self.published_splits
 
     def tasks(self) -> dict[str, list[str]]:
         return {task: universe for task, universe in self._tasks.items() if universe}
