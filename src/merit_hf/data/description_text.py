@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 MOST_LINES = 12  # of one table: labels of a task, lead sets
@@ -21,6 +24,14 @@ def description_text(description: Mapping[str, Any]) -> str:
         _leaks(description["leaks"]),
     ]
     return "\n\n".join(parts)
+
+
+def write_description(description: Mapping[str, Any], folder: str | os.PathLike[str]) -> None:
+    """Writes `description.json` and `description.txt` into a folder, which is made if it is not there."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
+    (Path(folder) / "description.json").write_text(text + "\n", encoding="utf-8")
+    (Path(folder) / "description.txt").write_text(description_text(description) + "\n", encoding="utf-8")
 
 
 def _splits(description: Mapping[str, Any]) -> str:

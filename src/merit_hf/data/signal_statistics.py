@@ -36,6 +36,7 @@ class SignalStatistics:
         self.faults: dict[str, Counter[str]] = {fault: Counter() for fault in FAULTS}
         self._amplitudes: dict[tuple[str, tuple[str, ...]], tuple[Histograms, Histograms]] = {}
         self._waiting: dict[tuple[str, tuple[str, ...]], list[tuple[np.ndarray, np.ndarray]]] = {}
+        self._lengths: list[float] = []
         self._number = 0
 
     def add(
@@ -52,7 +53,7 @@ class SignalStatistics:
         self.lead_sets[leads] += 1
         self.sampling_rates[sampling_rate] += 1
         self.units[units] += 1
-        self.durations.add(np.array([num_samples / sampling_rate]))
+        self._lengths.append(num_samples / sampling_rate)
         self.seconds += num_samples / sampling_rate
         low, high, missing = _extent(counts)
         self.all_samples += counts.size
@@ -79,6 +80,8 @@ class SignalStatistics:
 
     def flush(self) -> None:
         """Brings what waits into the histograms."""
+        self.durations.add(np.array(self._lengths))
+        self._lengths.clear()
         for key, waiting in self._waiting.items():
             if key not in self._amplitudes:
                 sizes = (len(key[1]), AMPLITUDE_STEP, AMPLITUDE_LIMIT)
@@ -87,9 +90,8 @@ class SignalStatistics:
                 histograms.add(np.concatenate(values, axis=1))
         self._waiting.clear()
 
-    def amplitude(self) -> dict[str, Any]:
+    def _amplitude(self) -> dict[str, Any]:
         """Unit -> lead -> percentiles of the (sampled) values, and of highest minus lowest value of each record."""
-        self.flush()
         added: dict[tuple[str, str], tuple[Histograms, Histograms]] = {}
         for (units, leads), pair in self._amplitudes.items():
             for row, lead in enumerate(leads):
@@ -110,6 +112,7 @@ class SignalStatistics:
 
     def description(self) -> dict[str, Any]:
         """Everything counted, in numbers and texts alone."""
+        self.flush()
         leads = sorted({lead for leads in self.lead_sets for lead in leads} | set(STANDARD_12), key=_place)
         return {
             "lead_sets": [{"leads": list(leads), "records": count} for leads, count in self.lead_sets.most_common()],
@@ -117,7 +120,7 @@ class SignalStatistics:
             "units": dict(self.units.most_common()),
             "durations": self.durations.summary(),
             "hours": self.seconds / 3600,
-            "amplitude": self.amplitude(),
+            "amplitude": self._amplitude(),
             "missing_samples": {
                 "records": self.records_with_missing,
                 "share": self.missing_samples / max(1, self.all_samples),
