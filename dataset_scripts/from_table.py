@@ -1,9 +1,12 @@
 """Your own records, in a CSV or Parquet table, to a corpus that `datasets.load_dataset` opens.
 
-The signals stand in one array, or in files that the column `path` names:
+The signals stand in one array, in files that the column `path` names, or in files named as `ecg_id`; or there is no
+table at all, and every file below a folder is a record. `skipped.csv` says of each file why it was left out:
 
     python dataset_scripts/from_table.py --records R.csv --signals X.npy --sampling_rate 500 --output_dir corpora/mine
+    python dataset_scripts/from_table.py --records R.csv --output_dir corpora/mine
     python dataset_scripts/from_table.py --records R.csv --files ecgs/ --output_dir corpora/mine
+    python dataset_scripts/from_table.py --files ecgs/ --output_dir corpora/mine
 
 Integer arrays need `--scale`, the counts per unit; z-scored ones `--units zscore`:
 
