@@ -102,10 +102,10 @@ class TableCorpus(CorpusBuilder):
     def __post_init__(self) -> None:
         if self.signals is not None and self.files is not None:
             raise ValueError("give either signals (one array) or files (a folder), not both")
-        if self.records is None and self.files is None:
-            raise ValueError("give records (a table), or files (a folder) of which every file is a record")
         if self.records is None and self.signals is not None:
             raise ValueError("an array of signals needs records, a table with one line for each of its rows")
+        if self.records is None and self.files is None:
+            raise ValueError("give records (a table), or files (a folder) of which every file is a record")
         if self.signals is not None:
             self._check_signals()
         elif self.scale is not None:
