@@ -289,7 +289,7 @@ def plot_training_curves(metrics: str | os.PathLike[str] | Sequence[Mapping[str,
         axes.set_ylabel(unit, fontsize=8, color=GREY)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.grid(color="#ececf0", linewidth=0.8)
-        quiet(axes)
+        quiet_axes(axes)
         if position == 0:
             axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     return figure
@@ -405,14 +405,14 @@ def _draw_pairs(
         style: dict[str, Any] = {"frameon": False, "fontsize": 8, "labelcolor": INK, "handlelength": 1.2}
         place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2}
         axes.legend(handles, texts, ncols=len(handles), columnspacing=1.2, **place, **style)
-    quiet(axes)
+    quiet_axes(axes)
     axes.set_yticks(places, [f"{label}  ●" if label in truth else label for label in labels])
     for tick, label in zip(axes.get_yticklabels(), labels, strict=True):
         tick.set(color=TRUTH if label in truth else INK, weight="bold" if label in truth else "normal")
 
 
-def quiet(axes: Axes) -> None:
-    """Pale axes and small grey numbers, so that the eye goes to what is drawn."""
+def quiet_axes(axes: Axes) -> None:
+    """Small grey ticks, no frame but for two thin lines: how all axes of the project look."""
     axes.tick_params(labelsize=8, length=0, colors=GREY)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left", "bottom"):

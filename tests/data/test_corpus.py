@@ -81,6 +81,10 @@ class Toy(CorpusBuilder):
         if item % 10 == 8:
             ecg.signal[:] = np.where(np.isnan(ecg.signal), np.nan, 0.0)
         patient = f"p{item % 10}" if self.fault == "leak" else f"p{item // 2}"
+        if self.fault.startswith("same signal") and item in (6, 1001):  # another gain, the same counts
+            ecg = record(5)
+            ecg.metadata["adc_gain"] = [200.0 if item == 6 else 100.0] * 3
+            ecg.signal *= 200.0 / ecg.metadata["adc_gain"][0]
         row = row_from_record(
             ecg,
             ecg_id="same" if self.fault == "same name" else f"ecg{item}",

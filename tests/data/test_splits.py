@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from merit_hf.data.splits import (
-    check_patients_disjoint,
     fold_split,
     hold_out_by_patient,
     patient_split,
@@ -44,12 +43,6 @@ def test_fold_split() -> None:
     assert [fold_split(fold) for fold in range(1, 11)] == ["train"] * 8 + ["validation", "test"]
     with pytest.raises(ValueError, match="strat_fold must be 1 to 10, not 0"):
         fold_split(0)
-
-
-def test_check_patients_disjoint_names_the_leak() -> None:
-    check_patients_disjoint({"train": ["a", "b", None], "validation": ["c", None], "test": ["d"]})
-    with pytest.raises(ValueError, match="2 patients are in both train and test .*: a, b"):
-        check_patients_disjoint({"train": ["a", "b"], "validation": ["c"], "test": ["b", "a"]})
 
 
 def write_tables(folder: Path, **tables: str) -> Path:

@@ -1,5 +1,6 @@
 """Tables of anybody's records: arrays and files, splits, labels, what is refused, and 2,020 genuine records."""
 
+import ast
 import csv
 import subprocess
 import sys
@@ -113,10 +114,11 @@ def test_files_named_by_the_table(tmp_path: Path) -> None:
 def test_folds_and_drawn_splits(make: Callable[..., TableCorpus]) -> None:
     without = [{name: cell for name, cell in line.items() if name != "split"} for line in LINES]
     folds = [{**line, "strat_fold": fold} for line, fold in zip(without, ("8", "3.0", "9", "10"), strict=True)]
-    assert make(folds).work() == {"train": [0, 1], "validation": [2], "test": [3]}
+    found = {split: [item.line for item in items] for split, items in make(folds).work().items()}
+    assert found == {"train": [0, 1], "validation": [2], "test": [3]}
     drawn = make(without)
-    for split, numbers in drawn.work().items():
-        assert all(patient_split(("1", "1", "2", "3")[number]) == split for number in numbers)
+    for split, items in drawn.work().items():
+        assert all(patient_split(("1", "1", "2", "3")[item.line]) == split for item in items)
     assert any("patients were drawn" in note for note in drawn.notes())
 
 
@@ -128,6 +130,27 @@ def test_notes_say_what_was_not_used(make: Callable[..., TableCorpus]) -> None:
     assert "tasks without a single label: form" in notes
     assert "sex: 0, 1 left empty" in notes
     assert make([{**line, "device": "X"} for line in LINES], task_columns=["device"]).tasks() == {"device": ["X"]}
+
+
+def test_tasks_from_other_columns_and_from_dicts(make: Callable[..., TableCorpus], tmp_path: Path) -> None:
+    cells = ["{'NORM': 100.0, 'SR': 0.0}", '{"SR": null}', "['B', \"NORM\"]", ""]
+    lines = [{**line, "scp_codes": cell} for line, cell in zip(LINES, cells, strict=True)]
+    corpus = make(lines, task_columns=["labels", "all=scp_codes"])
+    assert corpus.tasks() == {"labels": ["A", "B", "C"], "all": ["B", "NORM", "SR"]}
+    assert corpus.notes() == ["sex: 0, 1 left empty; what it means: --sex_codes 0=male 1=female"]
+    found = rows(corpus, tmp_path / "C")
+    assert [row["all"] for split in found.values() for row in split] == [[1, 2], [2], [0, 1], []]
+
+
+def test_tasks_from_lists_and_structs_of_parquet(tmp_path: Path) -> None:
+    lines = [
+        {**LINES[0], "path": "x", "labels": ["B", "A"], "all": {"SR": 0.0}},
+        {**LINES[1], "labels": [], "all": {"NORM": 1.0}},
+    ]
+    pd.DataFrame(lines).to_parquet(tmp_path / "records.parquet")
+    corpus = TableCorpus(records=str(tmp_path / "records.parquet"))
+    assert corpus.tasks() == {"all": ["NORM", "SR"], "labels": ["A", "B"]}
+    assert corpus._labels(0, "all") == ["SR"]
 
 
 def changed(**columns: str) -> list[dict[str, Any]]:
@@ -148,11 +171,19 @@ def changed(**columns: str) -> list[dict[str, Any]]:
         ({"units": "inch"}, "Unknown units 'inch'"),
         ({"files": "somewhere"}, "either signals .* or files"),
         ({"task_columns": ["rhythm"]}, r"has no columns \['rhythm'\]"),
+        ({"task_columns": ["all=scp_codes"]}, r"has no columns \['scp_codes'\]"),
+        ({"task_columns": ["=labels"]}, "'=labels' is neither COLUMN nor TASK=COLUMN"),
+        ({"task_columns": ["all=labels", "all=report"]}, "names task 'all' twice: from labels and from report"),
+        (
+            {"lines": changed(labels="{'NORM': 100.0")},
+            r"record '007': labels is \"{'NORM': 100.0\", which is no list or",
+        ),
+        ({"lines": changed(labels="[['A'], 'B']")}, r"record '007': labels is .*which is no list or dict"),
         ({"sex_codes": ["1=girl"]}, "'1=girl' is not CODE=female or CODE=male"),
         ({"lines": changed(split="holdout")}, "record '007': split is 'holdout'"),
         ({"lines": changed(ecg_id="")}, "ecg_id is empty in line 0"),
         ({"lines": changed(ecg_id="008")}, "ecg_id occur twice .*'008'"),
-        ({"lines": changed(patient_id="3.0")}, "1 patients are in both train and test .*: 3"),
+        ({"lines": changed(patient_id="3.0")}, r"1 patient is in both train and test \(3\)"),
         ({"lines": [{"ecg_id": "1"}] * 4}, "patient_id is needed to draw splits"),
         ({"lines": [{"name": "1", "split": "train"}] * 4}, "has no column ecg_id; it has name, split"),
     ],
@@ -177,9 +208,10 @@ def test_ptb_xl_z100_through_the_command(real_data: Path, tmp_path: Path) -> Non
     arguments = ["--records", str(source / "records.csv"), "--signals", str(source / "signals.npy")]
     arguments += ["--sampling_rate", "100", "--scale", "1000", "--units", "zscore", "--output_dir", str(folder)]
     arguments += ["--sex_codes", "0=male", "1=female", "--report_language", "by_words"]
+    arguments += ["--task_columns", "super_class", "sub_class", "form", "rhythm", "all=scp_codes"]
     done = subprocess.run([sys.executable, str(COMMAND), *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "columns not used: report_source, scp_codes, signal_source" in done.stdout
+    assert "columns not used: report_source, signal_source" in done.stdout
     found = open_without_merit_hf(folder, tmp_path / "cache")
     assert found["rows"] == {"train": 1764, "validation": 256}
 
@@ -187,10 +219,11 @@ def test_ptb_xl_z100_through_the_command(real_data: Path, tmp_path: Path) -> Non
     with open(source / "records.csv", newline="", encoding="utf-8") as file:
         lines = {line["ecg_id"]: (number, line) for number, line in enumerate(csv.DictReader(file))}
     validation = load_corpus(folder, split="validation")
-    names = validation.features["sub_class"].feature.names
+    names, codes = (validation.features[task].feature.names for task in ("sub_class", "all"))
     for row in validation.with_format("numpy"):
         number, line = lines[row["ecg_id"]]
         np.testing.assert_array_equal(row["signal"].reshape(12, 1000), signals[number])
         assert {names[label] for label in row["sub_class"]} == set(filter(None, line["sub_class"].split(";")))
+        assert {codes[label] for label in row["all"]} == set(ast.literal_eval(line["scp_codes"] or "{}"))
         assert row["sex"] == {"0.0": "male", "1.0": "female", "": None}[line["sex"]]
         assert row["units"] == "zscore"

@@ -1,1 +1,17 @@
-"""Corpora: one file per corpus, what they share, and how their rows become training batches. Import the submodules."""
+"""Corpora: one file per corpus, what they share, and how their rows become training batches.
+
+Import the submodules; the names that are offered here load theirs when first used.
+"""
+
+import importlib
+from typing import Any
+
+_MODULE_OF = {"describe": "description", "load_corpus": "corpus", "record_from_row": "row"}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)

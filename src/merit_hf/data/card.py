@@ -101,7 +101,7 @@ def dataset_card(facts: CardFacts, features: datasets.Features, summary: CorpusS
         "## Columns\n\n" + _columns_table(facts, features),
     ]
     sections += [f"## Labels of `{task}`\n\n" + _labels_table(facts, summary, task) for task in summary.labels]
-    faults = list(facts.known_faults)
+    faults = [*facts.known_faults, *summary.faults]
     if summary.skipped:
         counted = ", ".join(f"{count} {reason}" for reason, count in summary.skipped_by_reason.items())
         faults.append(f"{len(summary.skipped)} records of the source are left out ({counted}); see `skipped.csv`.")

@@ -76,6 +76,10 @@ class CodedCorpus(CorpusBuilder):
         """What the terms of the headers mean."""
         return diagnosis_codes(self.corpus_name)
 
+    @property
+    def own_splits(self) -> bool:
+        return self.splits is None
+
     def labels_of(self, terms: Sequence[str]) -> set[str]:
         """Labels of a record with these terms in its header."""
         raise NotImplementedError

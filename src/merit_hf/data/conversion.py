@@ -26,6 +26,9 @@ class ConversionOptions:
     output_dir: str = option(help="folder to make; it appears only when it is complete")
     num_proc: int = option(1, help="worker processes")
     overwrite: bool = option(False, help="replace the corpus that is in output_dir")
+    drop_duplicate_signals: bool = option(
+        False, help="of records with the very same samples keep only the first; the others are named in skipped.csv"
+    )
 
 
 @dataclass(kw_only=True)
@@ -77,11 +80,10 @@ def run_conversion(corpus_class: type[CorpusBuilder], description: str) -> None:
         if isinstance(arguments, DownloadOptions) and project is not None:
             _download(arguments, corpus_class, project, options)
         corpus = corpus_class(**options)
-        summary = write_corpus(
-            corpus, arguments.output_dir, num_proc=arguments.num_proc, overwrite=arguments.overwrite
-        )
+        own = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(ConversionOptions)}
+        summary = write_corpus(corpus, **own)
         print(summary_text(summary))
-        for note in corpus.notes():
+        for note in [*summary.faults, *corpus.notes()]:
             print(note)
 
     run_command(convert, arguments_class, description)

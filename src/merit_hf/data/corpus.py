@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import logging
 import os
 import re
@@ -30,10 +31,11 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from .card import CardFacts, dataset_card
+from .leaks import DuplicateSignalsError, check_leaks, find_leaks, first_with_same
 from .physionet import PhysioNetProject
 from .row import MISSING, SkipRecord, corpus_features, quantise, record_from_row, row_from_record
-from .shards import Shard, write_shards
-from .splits import SPLITS, check_patients_disjoint
+from .shards import Shard, shard_without, write_shards
+from .splits import SPLITS
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +64,6 @@ class CorpusBuilder:
     """
 
     extra_features: Mapping[str, Any] = {}  # further columns, as features of the datasets library
-    patients_disjoint: bool = True  # False only for a published split that shares patients; its card must say so
     project: PhysioNetProject | None = None  # where `--download` finds it, if everybody may have it
 
     @classmethod
@@ -94,6 +95,15 @@ class CorpusBuilder:
         """What the dataset card says about this corpus."""
         raise NotImplementedError
 
+    @property
+    def own_splits(self) -> bool:
+        """Whether whoever converts the corpus may change its splits.
+
+        False only for splits that were published and are used to compare with others: a patient or a signal that two
+        of those share is a known fault in the card, and an error in all others.
+        """
+        return True
+
     def left_out(self) -> list[SkipRecord]:
         """Records of the source that are in no split by choice; counted and listed like those that fail."""
         return []
@@ -124,6 +134,7 @@ class CorpusSummary:
     fingerprint: str  # of the shards: equal for equal corpora only
     labels: dict[str, dict[str, dict[str, int]]]  # task -> label -> split -> records
     skipped: list[tuple[str, ...]] = field(default_factory=list)  # split ("" for none), ecg_id, reason, detail
+    faults: list[str] = field(default_factory=list)  # what splits share, and what stands twice in one, in words
 
     @property
     def skipped_by_reason(self) -> dict[str, int]:
@@ -131,7 +142,12 @@ class CorpusSummary:
 
 
 def write_corpus(
-    corpus: CorpusBuilder, output_dir: str | os.PathLike[str], *, num_proc: int = 1, overwrite: bool = False
+    corpus: CorpusBuilder,
+    output_dir: str | os.PathLike[str],
+    *,
+    num_proc: int = 1,
+    overwrite: bool = False,
+    drop_duplicate_signals: bool = False,
 ) -> CorpusSummary:
     """Converts a corpus to Parquet shards, a dataset card and, where records were left out, `skipped.csv`.
 
@@ -145,10 +161,13 @@ def write_corpus(
         output_dir: folder to make.
         num_proc: worker processes. The corpus is the same whatever their number.
         overwrite: replace a folder that is there.
+        drop_duplicate_signals: of records with one and the same signal, keep the first in the order of the splits,
+            train first, and list the others in `skipped.csv`.
 
     Raises:
         ValueError: `output_dir` is there and `overwrite` is off; another conversion is writing it; no record could be
-            read; two records of one name; a patient in two splits. What was finished is deleted then.
+            read; two records of one name; a patient or a signal in two splits that are not published ones
+            (`CorpusBuilder.own_splits`). What was finished is deleted then, but for the last.
         ChildProcessError: a worker process was killed.
     """
     output = Path(output_dir).absolute()
@@ -165,8 +184,10 @@ def write_corpus(
             if any((partial / "shards").glob("*.parquet")):
                 logger.warning("%s was left by a conversion that was stopped; going on with it", partial)
             try:
-                summary = _build(corpus, partial, output, num_proc)
+                summary = _build(corpus, partial, output, num_proc, drop_duplicate_signals)
                 _put_in_place(partial / "corpus", output)
+            except DuplicateSignalsError:
+                raise  # the shards are right, and serve a run that drops the duplicates
             except ValueError:  # the next run would only find the same
                 shutil.rmtree(partial)
                 raise
@@ -178,11 +199,15 @@ def write_corpus(
     return summary
 
 
-def _build(corpus: CorpusBuilder, partial: Path, output: Path, num_proc: int) -> CorpusSummary:
+def _build(
+    corpus: CorpusBuilder, partial: Path, output: Path, num_proc: int, drop_duplicate_signals: bool
+) -> CorpusSummary:
     folder = partial / "corpus"
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "data").mkdir(parents=True)
     shards = write_shards(corpus, partial / "shards", num_proc)
+    if drop_duplicate_signals and shards:
+        shards = _without_duplicates(shards, corpus.features, partial / "without_duplicates")
     skipped = sorted((SPLITS.index(shard.split), *line) for shard in shards for line in shard.skipped)
     left_out = sorted(("", skip.ecg_id, skip.reason, skip.detail) for skip in corpus.left_out())
     lines = [*((SPLITS[split], *line) for split, *line in skipped), *left_out]
@@ -201,31 +226,53 @@ def _build(corpus: CorpusBuilder, partial: Path, output: Path, num_proc: int) ->
     return summary
 
 
+def _without_duplicates(shards: list[Shard], features: datasets.Features, folder: Path) -> list[Shard]:
+    """The shards, and copies in `folder` of those that lose rows. The shards stay, for a run after this one."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    first = first_with_same(np.concatenate([shard.signals for shard in shards]))
+    again = np.flatnonzero(first != np.arange(len(first)))
+    ends = np.cumsum([len(shard.signals) for shard in shards])
+    shard_of = np.searchsorted(ends, [again, first[again]], side="right")  # of each record, and of the first like it
+    names = {number: _ecg_ids(shards[number].path) for number in np.unique(shard_of).tolist()}
+    rows: dict[int, dict[int, tuple[str, str, str]]] = {}
+    starts = ends - [len(shard.signals) for shard in shards]
+    for record, kept, (here, there) in zip(again.tolist(), first[again].tolist(), shard_of.T.tolist(), strict=True):
+        row, name = record - starts[here], names[there][kept - starts[there]]
+        rows.setdefault(here, {})[row] = (names[here][row], "duplicate signal", f"the same samples as {name}")
+    return [
+        shard_without(shard, rows[number], features, folder) if number in rows else shard
+        for number, shard in enumerate(shards)
+    ]
+
+
+def _ecg_ids(path: Path) -> list[str]:
+    return pq.read_table(path, columns=["ecg_id"])["ecg_id"].to_pylist()
+
+
 def _summarise(
     corpus: CorpusBuilder, output: Path, shards: Mapping[str, list[Shard]], skipped: list[tuple[str, ...]]
 ) -> CorpusSummary:
     patients: dict[str, set[str]] = {split: set() for split in shards}
     reports = dict.fromkeys(shards, 0)
-    names: set[str] = set()
-    twice: list[str] = []
+    ecg_ids: dict[str, list[str]] = {split: [] for split in shards}
     tasks = corpus.tasks()
     labels = {task: {label: dict.fromkeys(shards, 0) for label in universe} for task, universe in tasks.items()}
     for split, shard in ((split, shard) for split, found in shards.items() for shard in found):
         table = pq.read_table(shard.path, columns=["ecg_id", "patient_id", "report", *tasks])
-        for name in table["ecg_id"].to_pylist():
-            if name in names:
-                twice.append(name)
-            names.add(name)
+        ecg_ids[split] += table["ecg_id"].to_pylist()
         reports[split] += len(table) - table["report"].null_count
         patients[split].update(table["patient_id"].drop_null().unique().to_pylist())
         for task, universe in tasks.items():
             numbers = table[task].combine_chunks().flatten().to_numpy()
             for label, count in zip(universe, np.bincount(numbers, minlength=len(universe)), strict=True):
                 labels[task][label][split] += int(count)
-    if twice:
+    if twice := [name for name, count in Counter(itertools.chain(*ecg_ids.values())).items() if count > 1]:
         raise ValueError(f"{len(twice)} ecg_id occur twice (the first: {twice[0]!r}); every record needs its own")
-    if corpus.patients_disjoint:
-        check_patients_disjoint(patients)
+    signals = {split: np.concatenate([shard.signals for shard in found]) for split, found in shards.items()}
+    leaks = find_leaks(patients, signals)
+    if corpus.own_splits:
+        check_leaks(leaks, ecg_ids)
     return CorpusSummary(
         path=output,
         records={split: sum(shard.num_rows for shard in found) for split, found in shards.items()},
@@ -234,6 +281,7 @@ def _summarise(
         fingerprint=_fingerprint(shards),
         labels=labels,
         skipped=skipped,
+        faults=leaks.lines(ecg_ids),
     )
 
 

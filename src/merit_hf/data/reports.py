@@ -20,7 +20,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 # Words that are frequent in ECG reports of one language and do not occur in those of the others (so not "normal").
-_WORDS_OF_LANGUAGE: dict[str, frozenset[str]] = {
+WORDS_OF_LANGUAGE: dict[str, frozenset[str]] = {
     "de": _words(
         """
         abnorm abnormales abnormes ableitungen achse alter amplitudenkriterien arrhythmie auf ausgeprägter
@@ -94,6 +94,6 @@ def report_language(text: str | None) -> str | None:
     For sources that mix these languages without saying which is which; it knows the words of ECG reports only.
     """
     words = set(_WORD.findall((text or "").lower()))
-    counts = {language: len(words & known) for language, known in _WORDS_OF_LANGUAGE.items()}
+    counts = {language: len(words & known) for language, known in WORDS_OF_LANGUAGE.items()}
     best = max(counts, key=lambda language: counts[language])
     return best if list(counts.values()).count(counts[best]) == 1 else None

@@ -19,10 +19,11 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,7 +32,7 @@ from datasets.utils import tqdm
 from merit_hf import __version__
 
 from .arrow_builder import write_parquet
-from .row import MISSING, SkipRecord, table_from_rows
+from .row import MISSING, SkipRecord, signal_hash, table_from_rows
 from .splits import SPLITS
 
 if TYPE_CHECKING:
@@ -46,13 +47,14 @@ MOST_ROWS_PER_SHARD = 2048
 
 @dataclass(frozen=True)
 class Shard:
-    """A finished shard: where it lies, its SHA-256 and number of rows, and what was left out of it."""
+    """A finished shard: where it lies, its SHA-256, what was left out of it, and what tells its signals apart."""
 
     path: Path
     split: str
     sha256: str
     num_rows: int
     skipped: list[tuple[str, str, str]]  # ecg_id, reason, detail
+    signals: np.ndarray  # hash of each row's signal, uint64
 
 
 @dataclass(frozen=True)
@@ -182,26 +184,57 @@ def _write_in_worker(task: _Task) -> Shard:
 def _write_shard(corpus: CorpusBuilder, task: _Task) -> Shard:
     unfinished = task.path.with_name(f"{task.path.name}.unfinished-{os.getpid()}")
     skipped: list[tuple[str, str, str]] = []
+    signals: list[int] = []
     features = corpus.features
 
     def tables() -> Iterator[pa.Table]:
         for rows in _groups(corpus, task.items, skipped):
+            signals.extend(signal_hash(row["signal"]) for row in rows)
             yield table_from_rows(rows, features)
 
     try:
         write_parquet(unfinished, features, tables)
     except ValueError as error:
         raise ValueError(f"{task.split}: {error}") from error
-    num_rows = pq.read_metadata(unfinished).num_rows
-    digest = hashlib.sha256()
-    with open(unfinished, "rb") as file:
-        while block := file.read(2**24):
-            digest.update(block)
-        os.fsync(file.fileno())
-    shard = Shard(task.path, task.split, digest.hexdigest(), num_rows, skipped)
+    hashes = np.array(signals, dtype=np.uint64)
+    shard = Shard(task.path, task.split, _digest_on_disk(unfinished), len(hashes), skipped, hashes)
     _write_note(shard)
     unfinished.rename(task.path)
     return shard
+
+
+def _digest_on_disk(path: Path) -> str:
+    """SHA-256 of a file, which stands on the disk afterwards."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**24):
+            digest.update(block)
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def shard_without(
+    shard: Shard, rows: Mapping[int, tuple[str, str, str]], features: datasets.Features, folder: Path
+) -> Shard:
+    """A copy of a shard in `folder` from which some rows are left out; the shard itself stays as it is.
+
+    Args:
+        rows: number of each row to leave out -> its ecg_id, the reason, the detail.
+    """
+
+    def tables() -> Iterator[pa.Table]:
+        file, start = pq.ParquetFile(shard.path), 0
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            kept = [row for row in range(len(table)) if start + row not in rows]
+            start += len(table)
+            if kept:
+                yield table.take(kept).combine_chunks().cast(features.arrow_schema)
+
+    path = folder / shard.path.name
+    write_parquet(path, features, tables)
+    signals = np.delete(shard.signals, list(rows))
+    return Shard(path, shard.split, _digest_on_disk(path), len(signals), [*shard.skipped, *rows.values()], signals)
 
 
 def _groups(
@@ -240,7 +273,8 @@ def _note_of(path: Path) -> Path:
 
 def _write_note(shard: Shard) -> None:
     unfinished = _note_of(shard.path).with_suffix(f".unfinished-{os.getpid()}")
-    facts = {name: value for name, value in asdict(shard).items() if name not in ("path", "split")}
+    facts = {name: value for name, value in vars(shard).items() if name not in ("path", "split")}
+    facts["signals"] = shard.signals.tolist()
     with open(unfinished, "w", encoding="utf-8") as file:
         json.dump(facts, file)
         file.flush()
@@ -253,4 +287,5 @@ def _read_note(path: Path, split: str) -> Shard | None:
         return None
     facts = json.loads(_note_of(path).read_text(encoding="utf-8"))
     skipped = [(ecg_id, reason, detail) for ecg_id, reason, detail in facts["skipped"]]
-    return Shard(path, split, facts["sha256"], facts["num_rows"], skipped)
+    signals = np.array(facts["signals"], dtype=np.uint64)
+    return Shard(path, split, facts["sha256"], facts["num_rows"], skipped, signals)

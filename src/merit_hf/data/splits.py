@@ -1,6 +1,6 @@
-"""Who goes into which split: splits drawn by patient, PTB-XL's folds, published lists, and the check of patients.
+"""Who goes into which split: splits drawn by patient, PTB-XL's folds, published lists.
 
-What a split contains is the business of each corpus.
+What a split contains is the business of each corpus; what two of them share, that of `leaks.py`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def patient_split(patient_id: str, shares: Mapping[str, float] = DEFAULT_SHARES,
 
 
 def hold_out_by_patient(
-    patient_ids: Sequence[str | None], ecg_ids: Sequence[str], share: float = 0.15, seed: int = 0
+    patient_ids: Sequence[str | None], ecg_ids: Sequence[str], share: float = HELD_OUT_SHARE, seed: int = 0
 ) -> list[bool]:
     """Which records to hold out of a training split, for a corpus whose validation split serves as the test split.
 

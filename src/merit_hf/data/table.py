@@ -1,16 +1,19 @@
-"""Anybody's own records as a corpus: a CSV or Parquet table, and one array of signals or a column of file paths.
+"""Anybody's own records as a corpus: a CSV or Parquet table with an array of signals or files, or files alone.
 
-Rules of one published corpus do not belong here; reading a signal file is `merit_hf.io`'s work.
+Rules of one published corpus do not belong here; which files of a folder are recordings is `recordings.py`'s matter,
+reading them `merit_hf.io`'s.
 """
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,8 +25,9 @@ from merit_hf.leads_merit import STANDARD_12
 
 from .card import CardFacts
 from .corpus import CorpusBuilder
+from .recordings import find_recordings, match_recordings, patient_of, read_with_defaults, recording_names
 from .reports import report_language
-from .row import MISSING, SEXES, SkipRecord, read_record, row_from_record
+from .row import MISSING, SEXES, SkipRecord, row_from_record
 from .splits import SPLIT_NAMES, SPLITS, fold_split, patient_split
 
 USUAL_TASKS = ("super_class", "sub_class", "form", "rhythm", "all", "labels", "findings")
@@ -31,23 +35,37 @@ OTHER_COLUMNS = ("ecg_id", "patient_id", "split", "strat_fold", "report", "repor
 BY_WORDS = "by_words"
 
 
+class TableItem(NamedTuple):
+    """A record to convert: its line in the table, and where there are files, its file or files and its patient."""
+
+    line: int
+    ecg_id: str
+    paths: tuple[str, ...] = ()
+    patient_id: str | None = None
+
+
 @dataclass(kw_only=True)
 class TableCorpus(CorpusBuilder):
-    """A table with one line a record, and the signals it speaks of."""
+    """A table with one line a record, and the signals it speaks of; or files alone, each a record."""
 
-    records: str = option(
+    records: str | None = option(
+        None,
         help="CSV or Parquet table, one line a record. Columns: ecg_id; where known patient_id, report, "
         "report_language, age (years), sex, path; split (train, validation, test) or strat_fold (1-8 train, "
-        "9 validation, 10 test), else patients are drawn 80/10/10; and one column a task, its labels separated by ';'"
+        "9 validation, 10 test), else patients are drawn 80/10/10; and one column a task, its labels separated by ';' "
+        "or as a list or dict in Python's or JSON's spelling, of which the keys count. "
+        "Without a table, every file below files is a record",
     )
     signals: str | None = option(
         None, help=".npy array (records, leads, samples); row i is line i of the table; an int16 of -32768 is missing"
     )
     files: str | None = option(
-        None, help="folder that the column path starts from, if it is not the folder of the table"
+        None,
+        help="folder that the column path starts from, if it is not the folder of the table; without that column, the "
+        "folder below which the file of each record is named as its ecg_id",
     )
     sampling_rate: float | None = option(
-        None, unit="Hz", help="samples per second; needed with signals, and for files that do not say it"
+        None, unit="Hz", help="samples per second; needed with signals, and taken for files that do not say it"
     )
     scale: float | None = option(
         None, unit="counts per unit", help="what the values in signals are divided by; needed where they are integers"
@@ -56,10 +74,14 @@ class TableCorpus(CorpusBuilder):
         None, help="unit of the scaled values: mV (signals, if left out), uV, V, or zscore where voltage is gone"
     )
     lead_names: list[str] | None = option(
-        None, help="leads in the order of the array; I II III aVR aVL aVF V1-V6 for signals, if left out"
+        None,
+        help="leads in the order of the array, and of files that do not say it; I II III aVR aVL aVF V1-V6 for "
+        "signals, if left out",
     )
     task_columns: list[str] | None = option(
-        None, help=f"columns that hold labels; those named {', '.join(USUAL_TASKS)}, if left out"
+        None,
+        help=f"columns that hold labels; those named {', '.join(USUAL_TASKS)}, if left out. TASK=COLUMN gives "
+        "the task another name than its column, as in all=scp_codes",
     )
     report_language: str | None = option(
         None,
@@ -69,24 +91,36 @@ class TableCorpus(CorpusBuilder):
     sex_codes: list[str] | None = option(
         None, help="what the column sex means where it says neither female nor male, as in 0=male 1=female"
     )
+    published_splits: bool = option(
+        False,
+        help="the splits of the table were published and must stay: patients and signals that two of them share are "
+        "then named in the card; otherwise they are refused",
+    )
     name: str = option("ECG corpus from a table", help="title of the dataset card")
     licence: str = option("unknown", help="licence of the data, as the Hub spells it (cc-by-4.0)")
 
     def __post_init__(self) -> None:
         if self.signals is not None and self.files is not None:
             raise ValueError("give either signals (one array) or files (a folder), not both")
+        if self.records is None and self.signals is not None:
+            raise ValueError("an array of signals needs records, a table with one line for each of its rows")
+        if self.records is None and self.files is None:
+            raise ValueError("give records (a table), or files (a folder) of which every file is a record")
         if self.signals is not None:
             self._check_signals()
         elif self.scale is not None:
             raise ValueError("scale belongs to signals (one array); files say their own gain")
-        elif "path" not in self.table:
-            raise ValueError(f"{self.records} has no column path: give it, or signals=ARRAY.npy")
+        elif "path" not in self.table and self.files is None:
+            raise ValueError(
+                f"{self.records} has no column path: give it, or files=FOLDER of files named as ecg_id, or "
+                "signals=ARRAY.npy"
+            )
         if "ecg_id" not in self.table:
             raise ValueError(f"{self.records} has no column ecg_id; it has {', '.join(self.table)}")
         if None in self.table["ecg_id"]:
             raise ValueError(f"{self.records}: ecg_id is empty in line {self.table['ecg_id'].index(None)}, from 0")
-        if missing := [task for task in self.task_columns or [] if task not in self.table]:
-            raise ValueError(f"{self.records} has no columns {missing}, named in task_columns")
+        if missing := sorted({column for column in self._task_columns.values() if column not in self.table}):
+            raise ValueError(f"{self.records or self.files} has no columns {missing}, named in task_columns")
 
     def _check_signals(self) -> None:
         signals = _open_array(str(self.signals))
@@ -117,6 +151,9 @@ class TableCorpus(CorpusBuilder):
     @cached_property
     def table(self) -> dict[str, list[Any]]:
         """Columns of the table; a cell is text, a list of texts, or None where it is empty."""
+        if self.records is None:
+            paths = find_recordings(str(self.files))
+            return {"ecg_id": recording_names(paths), "path": list(paths)}
         path = Path(self.records)
         if not path.is_file():
             raise ValueError(f"{path} is no file; records must be a CSV or Parquet table")
@@ -133,19 +170,68 @@ class TableCorpus(CorpusBuilder):
         return nothing | {name: column[number] for name, column in self.table.items()}
 
     @cached_property
+    def _task_columns(self) -> dict[str, str]:
+        """Column of each task."""
+        if self.task_columns is None:
+            return {task: task for task in USUAL_TASKS if task in self.table}
+        columns: dict[str, str] = {}
+        for text in self.task_columns:
+            task, separator, column = text.partition("=")
+            if text in self.table or not separator:
+                task = column = text
+            if not task or not column:
+                raise ValueError(f"task_columns: {text!r} is neither COLUMN nor TASK=COLUMN")
+            if task in columns:
+                raise ValueError(f"task_columns names task {task!r} twice: from {columns[task]} and from {column}")
+            columns[task] = column
+        return columns
+
+    @cached_property
     def _tasks(self) -> dict[str, list[str]]:
-        tasks = self.task_columns or [task for task in USUAL_TASKS if task in self.table]
-        return {task: sorted({label for cell in self.table[task] for label in _labels(cell)}) for task in tasks}
+        lines = range(len(self.table["ecg_id"]))
+        universe = {
+            task: {label for line in lines for label in self._labels(line, task)} for task in self._task_columns
+        }
+        return {task: sorted(labels) for task, labels in universe.items()}
+
+    def _labels(self, line: int, task: str) -> list[str]:
+        column = self._task_columns[task]
+        try:
+            return _labels(self.table[column][line])
+        except ValueError as error:
+            raise ValueError(f"{self.records}, record {self.table['ecg_id'][line]!r}: {column} is {error}") from None
+
+    @property
+    def own_splits(self) -> bool:
+        return not self.published_splits
 
     def tasks(self) -> dict[str, list[str]]:
         return {task: universe for task, universe in self._tasks.items() if universe}
 
-    def work(self) -> dict[str, list[int]]:
-        """Numbers of the lines by split."""
-        work: dict[str, list[int]] = {split: [] for split in SPLITS}
-        for number in range(len(self.table["ecg_id"])):
-            work[self._split(self._line(number))].append(number)
+    def work(self) -> dict[str, list[TableItem]]:
+        """Lines of the table by split."""
+        work: dict[str, list[TableItem]] = {split: [] for split in SPLITS}
+        for number, ecg_id in enumerate(self.table["ecg_id"]):
+            item = TableItem(number, ecg_id, self._paths(number))
+            if self.records is None:
+                item = item._replace(patient_id=patient_of(Path(str(self.files), item.paths[0])))
+                work[patient_split(item.patient_id or ecg_id)].append(item)
+            else:
+                work[self._split(self._line(number))].append(item)
         return work
+
+    @cached_property
+    def _named_files(self) -> dict[str, list[str]] | None:
+        """Files of each ecg_id, where no column says them."""
+        if self.signals is not None or "path" in self.table:
+            return None
+        return match_recordings(find_recordings(str(self.files)), self.table["ecg_id"])
+
+    def _paths(self, line: int) -> tuple[str, ...]:
+        if self._named_files is not None:
+            return tuple(self._named_files[self.table["ecg_id"][line]])
+        path = None if self.signals is not None else self.table["path"][line]
+        return () if path is None else (path,)
 
     def _split(self, line: dict[str, Any]) -> str:
         where = f"{self.records}, record {line['ecg_id']!r}"
@@ -163,40 +249,48 @@ class TableCorpus(CorpusBuilder):
             raise ValueError(f"{where}: without split and strat_fold, patient_id is needed to draw splits by patient")
         return patient_split(line["patient_id"])
 
-    def row(self, item: int) -> dict[str, Any]:
-        line = self._line(item)
-        record = self._record(item, line["ecg_id"], line["path"])
+    def row(self, item: TableItem) -> dict[str, Any]:
+        record = self._record(item)
+        line = dict.fromkeys(OTHER_COLUMNS) if self.records is None else self._line(item.line)
         record.report = line["report"] or record.report
         age = _number(line["age"])
         record.age = record.age if age is None else age
         record.sex = self._sex_meaning.get(line["sex"], line["sex"] or record.sex)
         return row_from_record(
             record,
-            ecg_id=line["ecg_id"],
-            patient_id=line["patient_id"],
+            ecg_id=item.ecg_id,
+            patient_id=line["patient_id"] if item.patient_id is None else item.patient_id,
             report_language=self._language(line["report_language"], record.report),
-            **{task: sorted(set(_labels(line[task]))) for task in self.tasks()},
+            **{task: sorted(set(self._labels(item.line, task))) for task in self.tasks()},
         )
 
-    def _record(self, line: int, ecg_id: str, path: str | None) -> EcgRecord:
+    def _record(self, item: TableItem) -> EcgRecord:
         if self.signals is None:
-            if path is None:
-                raise SkipRecord(ecg_id, "no path", f"the cell of line {line} is empty")
             given = {"sampling_rate": self.sampling_rate, "lead_names": self.lead_names, "units": self.units}
-            options = {name: value for name, value in given.items() if value is not None}
-            return read_record(Path(self.files or Path(self.records).parent) / path, ecg_id, **options)
-        values = _open_array(self.signals)[line]
+            defaults = {name: value for name, value in given.items() if value is not None}
+            return read_with_defaults(self._only_file(item), item.ecg_id, defaults)
+        values = _open_array(self.signals)[item.line]
         if values.dtype == np.int16:
             values = np.where(values == MISSING, np.nan, values)
         return array_record(
-            f"{self.signals}, row {line}",
+            f"{self.signals}, row {item.line}",
             values,
             sampling_rate=self.sampling_rate,
             lead_names=self._array_leads,
             units=self.units,
             adc_gain=self.scale,
-            record_id=ecg_id,
+            record_id=item.ecg_id,
         )
+
+    def _only_file(self, item: TableItem) -> Path:
+        folder = Path(self.files or Path(str(self.records)).parent)
+        if len(item.paths) > 1:
+            raise SkipRecord(item.ecg_id, "several files", ", ".join(item.paths))
+        if not item.paths and "path" in self.table:
+            raise SkipRecord(item.ecg_id, "no path", f"the cell of line {item.line} is empty")
+        if not item.paths:
+            raise SkipRecord(item.ecg_id, "no file", f"none below {folder} is named {item.ecg_id}")
+        return folder / item.paths[0]
 
     def _language(self, stated: str | None, report: str | None) -> str | None:
         if stated is not None:
@@ -214,13 +308,22 @@ class TableCorpus(CorpusBuilder):
         return codes
 
     def notes(self) -> list[str]:
-        used = {*OTHER_COLUMNS, *self._tasks}
+        used = {*OTHER_COLUMNS, *self._task_columns.values()}
         notes = []
         if unused := [column for column in self.table if column not in used]:
             notes.append(f"columns not used: {', '.join(unused)} (task_columns names further label columns)")
         if empty := [task for task, universe in self._tasks.items() if not universe]:
             notes.append(f"tasks without a single label: {', '.join(empty)}")
-        if not {"split", "strat_fold"} & set(self.table):
+        if self._named_files is not None:
+            named = {path for paths in self._named_files.values() for path in paths}
+            if unnamed := [path for path in find_recordings(str(self.files)) if path not in named]:
+                notes.append(f"files that no line of the table names: {len(unnamed):,} (the first: {unnamed[0]})")
+        if self.records is None:
+            notes.append(
+                "splits: drawn 80/10/10 by patient where a file states one, else by record: then recordings of one "
+                "patient may be in different splits (a table with ecg_id, patient_id and path prevents it)"
+            )
+        elif not {"split", "strat_fold"} & set(self.table):
             notes.append("splits: no column split or strat_fold, so patients were drawn 80/10/10")
         if "sex" in self.table:
             found = {cell for cell in self.table["sex"] if cell is not None and cell not in self._sex_meaning}
@@ -232,14 +335,22 @@ class TableCorpus(CorpusBuilder):
         drawn = "drawn by patient: 80 % train, 10 % validation, 10 % test"
         columns = [column for column in ("split", "strat_fold") if column in self.table]
         languages = [] if self.report_language in (None, BY_WORDS) else [str(self.report_language)]
+        faults = ["A label that no record of the table has is not in the universe of its task."]
+        notes = {}
+        if self.records is None:
+            drawn = "drawn 80/10/10 by patient where the file of a record states one, else by record"
+            notes["patient_id"] = "hash of the patient's number in the file; null where it states none"
+            faults = ["Recordings of one patient may be in different splits where their files name no patient."]
+        source = Path(self.records or str(self.files)).name
         return CardFacts(
             title=self.name,
-            summary=f"{len(self.table['ecg_id']):,} records of {Path(self.records).name}, converted by `from_table`.",
+            summary=f"{len(self.table['ecg_id']):,} records of {source}, converted by `from_table`.",
             source="The owner of the table knows; write it here before you pass the corpus on.",
             licence=self.licence,
             languages=tuple(languages),
             split_note=f"Splits are {'as the column ' + columns[0] + ' says' if columns else drawn}.",
-            known_faults=("A label that no record of the table has is not in the universe of its task.",),
+            column_notes=notes,
+            known_faults=tuple(faults),
         )
 
 
@@ -251,6 +362,8 @@ def _open_array(path: str) -> np.ndarray:
 
 
 def _cell(value: Any) -> Any:
+    if isinstance(value, dict):  # a struct of Parquet has every key in every line
+        return [str(key) for key, content in value.items() if content is not None]
     if isinstance(value, (list, tuple, np.ndarray)):
         return [str(item) for item in value]
     if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA:
@@ -260,8 +373,25 @@ def _cell(value: Any) -> Any:
 
 
 def _labels(cell: Any) -> list[str]:
+    """Labels in a cell: items of a list, keys of a dict, or what stands between semicolons."""
+    if isinstance(cell, str) and cell[0] in "{[":
+        cell = _literal(cell)
     labels = cell if isinstance(cell, list) else (cell or "").split(";")
     return [label.strip() for label in labels if label.strip()]
+
+
+def _literal(text: str) -> list[str]:
+    """Items or keys of a list or dict that stands there as text, in JSON's spelling or Python's."""
+    value = None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            value = read(text)
+            break
+        except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two for absurd nesting
+            continue
+    if not isinstance(value, (dict, list)) or not all(isinstance(item, (str, int, float)) for item in value):
+        raise ValueError(f"{text!r}, which is no list or dict of labels such as {{'NORM': 100.0}} or ['NORM', 'SR']")
+    return [str(item) for item in value]
 
 
 def _number(cell: str | None) -> float | None:

@@ -1,17 +1,11 @@
-"""Parts of the training records: the labelled share that a low-label probe may see, and the part it chooses by.
+"""The labelled share of the training records that a low-label probe may see.
 
 Nothing is fitted here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-
-from ..data.splits import patient_split
-
-HELD_OUT_SHARE = 0.15
 
 
 def label_subset(targets: np.ndarray, fraction: float, seed: int) -> np.ndarray:
@@ -77,18 +71,3 @@ def _give_back(targets: np.ndarray, counts: np.ndarray, chosen: np.ndarray, gene
         comes = generator.choice(np.flatnonzero(targets[:, label] & ~chosen))
         chosen[goes], chosen[comes] = False, True
         kept += targets[comes].astype(kept.dtype) - targets[goes].astype(kept.dtype)
-
-
-def held_out_patients(
-    patient_ids: Sequence[str | None], ecg_ids: Sequence[str], share: float = HELD_OUT_SHARE
-) -> np.ndarray:
-    """bool (records,): those of a share of the patients, by a hash of their names; the same whoever else is there.
-
-    A record without a patient counts as one of its own.
-    """
-    names = [
-        f"record {ecg}" if patient is None else patient for patient, ecg in zip(patient_ids, ecg_ids, strict=True)
-    ]
-    shares = {"kept": 1.0 - share, "held out": share}
-    drawn = {name: patient_split(name, shares) == "held out" for name in set(names)}
-    return np.array([drawn[name] for name in names], dtype=bool)

@@ -17,10 +17,10 @@ from typing import Any
 import datasets
 import numpy as np
 
-from ..data.splits import check_patients_disjoint
+from ..data.splits import HELD_OUT_SHARE, check_patients_disjoint, hold_out_by_patient
 from .comparison import compare_predictions
 from .encoders import Encoder, cached_features
-from .label_subsets import HELD_OUT_SHARE, held_out_patients, label_subset
+from .label_subsets import label_subset
 from .predictions import Predictions, predictions_of, write_predictions
 from .probe_heads import FittedProbe, fit_chosen, fit_probe
 from .results import Result, classification_result
@@ -88,12 +88,7 @@ def probe_data(
     train = chosen[TRAIN_SPLIT]
     held_out = np.zeros(len(train.records), dtype=bool)
     if validation_split is None:
-        held_out = held_out_patients(*ids[TRAIN_SPLIT])
-        if not held_out.any() or held_out.all():
-            raise ValueError(
-                f"{len(train.records)} training records of task {task!r} are too few patients to hold out "
-                f"{HELD_OUT_SHARE:.0%} of them; give a validation split"
-            )
+        held_out = np.array(hold_out_by_patient(*ids[TRAIN_SPLIT]), dtype=bool)
     validation = None if validation_split is None else chosen[validation_split]
     return ProbeData(splits, task, train, chosen[test_split], validation, held_out, validation_split, test_split)
 

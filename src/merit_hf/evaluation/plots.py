@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from ..plotting import GREY, INK, TRAINED, TRUTH, quiet
+from ..plotting import GREY, INK, TRAINED, TRUTH, quiet_axes
 from .predictions import Predictions
 from .results import Result
 
@@ -59,7 +59,7 @@ def plot_intervals(results: Mapping[str, Mapping[str, Result]], metric: str = "m
         axes.set_xlabel(f"{metric.replace('_', ' ')}, 95 % interval", fontsize=8, color=GREY)
         axes.grid(axis="x", color=GRID, linewidth=0.8)
         axes.margins(x=0.16)
-        quiet(axes)
+        quiet_axes(axes)
     return figure
 
 
@@ -83,7 +83,7 @@ def plot_roc_and_precision_recall(predictions: Predictions, title: str = "") -> 
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
         axes.grid(color=GRID, linewidth=0.8)
-        quiet(axes)
+        quiet_axes(axes)
     recall.legend(title="label (positives)", frameon=False, fontsize=7, title_fontsize=7, labelcolor=INK)
     roc.set_title(title, loc="left", fontsize=9, color=INK, weight="bold")
     return figure
@@ -120,7 +120,7 @@ def plot_reliability(predictions: Mapping[str, Predictions], num_bins: int = 10)
     lower.set_xlabel("predicted probability", fontsize=8, color=GREY)
     for axes in (upper, lower):
         axes.grid(color=GRID, linewidth=0.8)
-        quiet(axes)
+        quiet_axes(axes)
     return figure
 
 
@@ -164,7 +164,7 @@ def plot_co_occurrence(predictions: Predictions, thresholds: Mapping[str, float]
     axes.set_xlabel("predicted (small: true)", fontsize=8, color=GREY)
     axes.set_ylabel("true (positives)", fontsize=8, color=GREY)
     axes.set_title(title, loc="left", fontsize=9, color=INK, weight="bold")
-    quiet(axes)
+    quiet_axes(axes)
     return figure
 
 
@@ -187,7 +187,7 @@ def plot_difference(differences: Sequence[Mapping[str, Any]]) -> Figure:
         f"difference of {differences[0]['metric'].replace('_', ' ')}, 95 % interval", fontsize=8, color=GREY
     )
     axes.grid(axis="x", color=GRID, linewidth=0.8)
-    quiet(axes)
+    quiet_axes(axes)
     return figure
 
 

@@ -54,19 +54,32 @@ def read_ecg(path: str | os.PathLike[str], **options: Any) -> EcgRecord:
             read; in one line that names the path.
     """
     path = Path(path)
+    chosen = _format_of(path)
+    accepted = _options(chosen)
+    unknown = sorted(set(options) - set(accepted))
+    if unknown:
+        takes = ", ".join(f"{name}=" for name in accepted)
+        raise ValueError(f"{path} is a {chosen.NAME} file; it does not take {', '.join(unknown)}. It takes: {takes}.")
+    return chosen.read(path, **options)
+
+
+def options_of(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Names of the options that `read_ecg` takes for this file; ValueError if it is of no known format."""
+    return _options(_format_of(Path(path)))
+
+
+def _options(chosen: Format) -> tuple[str, ...]:
+    return tuple(inspect.signature(chosen.read).parameters)[1:]
+
+
+def _format_of(path: Path) -> Format:
     head = b""
     if path.is_file():
         with path.open("rb") as file:
             head = file.read(HEAD_SIZE)
         if not head:
             raise ValueError(f"{path} is empty (0 bytes); expected an ECG file.")
-    chosen = _choose(path, head)
-    accepted = inspect.signature(chosen.read).parameters
-    unknown = sorted(set(options) - set(accepted))
-    if unknown:
-        takes = ", ".join(f"{name}=" for name in list(accepted)[1:])
-        raise ValueError(f"{path} is a {chosen.NAME} file; it does not take {', '.join(unknown)}. It takes: {takes}.")
-    return chosen.read(path, **options)
+    return _choose(path, head)
 
 
 def _choose(path: Path, head: bytes) -> Format:

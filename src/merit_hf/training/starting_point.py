@@ -14,6 +14,7 @@ from ..feature_extraction_merit import MeritFeatureExtractor
 from ..modeling_merit import MeritForPreTraining
 from ..processing_merit import MeritProcessor
 from .arguments import PretrainingArguments
+from .report_language_check import warn_of_foreign_reports
 from .text_tower import load_text_tower, small_text_config, train_tokenizer
 
 DEFAULT_VOCAB_SIZE = 4096
@@ -51,7 +52,8 @@ def starting_processor(arguments: PretrainingArguments, reports: Iterable[str]) 
     """The processor: extractor of the arguments, tokenizer of `text_model` or one trained on `reports`.
 
     Args:
-        reports: cleaned reports of the training split; looked at only if there is no `text_model`.
+        reports: cleaned reports of the training split: a tokenizer is trained on them, or their language compared with
+            that of `text_model`.
     """
     extractor = MeritFeatureExtractor(**arguments.feature_extractor)
     max_length = starting_config(arguments).max_text_length
@@ -62,6 +64,7 @@ def starting_processor(arguments: PretrainingArguments, reports: Iterable[str]) 
         tokenizer = train_tokenizer(texts, vocab_size=vocab_size, max_length=max_length)
     else:
         tokenizer = load_text_tower(arguments.text_model)[1]
+        warn_of_foreign_reports(arguments, tokenizer, reports)
         # Reports longer than the model was configured for are cut by the processor, pretrained tokenizer or not.
         tokenizer.model_max_length = min(tokenizer.model_max_length, max_length)
     return MeritProcessor(extractor, tokenizer)

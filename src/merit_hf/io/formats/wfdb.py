@@ -122,6 +122,16 @@ def _read_any(path: Path, header: Path) -> Any:
     return record
 
 
+def files_of_header(header: Path) -> set[str]:
+    """Names of the files beside a header that belong to it: its signal files, or the headers of its segments."""
+    lines = [line.split() for line in header.read_text("utf-8", "replace").splitlines()]
+    lines = [line for line in lines if line and not line[0].startswith("#")]
+    if not lines:
+        return set()
+    names = {line[0] for line in lines[1:]} - {"~"}
+    return {f"{name}.hea" for name in names} if "/" in lines[0][0] else names
+
+
 def _is_header(head: bytes) -> bool:
     lines = [line.strip() for line in head.decode("utf-8", "replace").splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
