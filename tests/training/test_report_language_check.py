@@ -1,4 +1,4 @@
-"""Reports in a language that a pretrained text tower does not know: told by its card, or by its tokenizer; one warning."""
+"""Reports in a language that a pretrained text tower does not know: by its card or its tokenizer; one warning."""
 
 import logging
 from pathlib import Path

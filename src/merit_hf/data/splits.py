@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 SPLITS = ("train", "validation", "test")
 SPLIT_NAMES = {**{split: split for split in SPLITS}, "val": "validation", "valid": "validation", "dev": "validation"}
+HELD_OUT_SHARE = 0.15  # of the patients of a training split whose validation split is tested on
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 

@@ -5,8 +5,8 @@ of patients; all encoders are judged on the same resamples, so the interval of a
 in quantities.py, encoders in encoders.py.
 
 R² is 1 - sum (y - prediction)² / sum (y - mean y)² over the test records that have the quantity. Of an angle it is
-taken over cosine and sine together, which a turn of the reference direction leaves as it is; of a quantity with a value
-a lead it is the mean over the leads.
+taken over cosine and sine together, which a turn of the reference direction leaves as it is; of a quantity with a
+value a lead it is the mean over the leads.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def language_warning(
 
 
 def card_languages(text_model: str) -> set[str] | None:
-    """Languages that a model card states, as ISO 639-1 codes; empty: no one in particular; None: no card, or silent."""
+    """Languages that a model card states (ISO 639-1); empty: no one in particular; None: no card, or silent."""
     path: object = Path(text_model, "README.md")
     if not Path(text_model).is_dir():
         path = try_to_load_from_cache(text_model, "README.md")
