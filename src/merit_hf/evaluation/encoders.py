@@ -119,8 +119,8 @@ def load_encoder(
         path: RUN folder or Hub id of a MERIT checkpoint. "merit" takes its weights, "untrained" its architecture, both
             its feature extractor; so does "random_convolutions" if it is given, to see the same tensors.
         kind: "merit": `pooler_output` of the ECG encoder. "untrained": the same with weights drawn by `seed`.
-            "random_convolutions": see random_convolutions.py; needs no checkpoint. "hf:NAME": any model of the Hub or a
-            folder that hub_encoder.py can feed; it brings its own feature extractor.
+            "random_convolutions": see random_convolutions.py; needs no checkpoint. "hf:NAME": any model of the Hub or
+            of a folder that hub_encoder.py can feed; it brings its own feature extractor.
         device: None takes a GPU if there is one.
         seed: of the weights that are drawn.
         sampling_rate: Hz, of random convolutions without `path`; 100 if left out.
@@ -205,7 +205,7 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def ecgs_digest(dataset: datasets.Dataset) -> str:
-    """SHA-256 of all that an encoder sees of a corpus split: equal for equal ECGs in equal order, wherever they lie."""
+    """SHA-256 of all that an encoder sees of a corpus split: equal for equal ECGs in equal order."""
     digest = hashlib.sha256()
     table = dataset.select_columns(list(_SEEN_COLUMNS)).with_format("arrow")
     for start in range(0, len(dataset), _READ_AT_ONCE):
@@ -263,7 +263,7 @@ def cached_features(
     features = np.asarray(encoder.features(dataset, batch_size=batch_size, description=description), dtype=np.float32)
     if features.ndim != 2 or len(features) != len(dataset):
         raise ValueError(
-            f"encoder {encoder.name!r} gave features of shape {features.shape}, expected ({len(dataset)} records, size)"
+            f"encoder {encoder.name!r} gave features of shape {features.shape}, expected ({len(dataset)}, size)"
         )
     with whole_file(path) as file:
         np.save(file, features, allow_pickle=False)
