@@ -120,7 +120,7 @@ def load_encoder(
             its feature extractor; so does "random_convolutions" if it is given, to see the same tensors.
         kind: "merit": `pooler_output` of the ECG encoder. "untrained": the same with weights drawn by `seed`.
             "random_convolutions": see random_convolutions.py; needs no checkpoint. "hf:NAME": any model of the Hub or
-            a folder that hub_encoder.py can feed; it brings its own feature extractor.
+            of a folder that hub_encoder.py can feed; it brings its own feature extractor.
         device: None takes a GPU if there is one.
         seed: of the weights that are drawn.
         sampling_rate: Hz, of random convolutions without `path`; 100 if left out.
@@ -263,7 +263,7 @@ def cached_features(
     features = np.asarray(encoder.features(dataset, batch_size=batch_size, description=description), dtype=np.float32)
     if features.ndim != 2 or len(features) != len(dataset):
         raise ValueError(
-            f"encoder {encoder.name!r} gave features {features.shape}, expected ({len(dataset)} records, size)"
+            f"encoder {encoder.name!r} gave features of shape {features.shape}, expected ({len(dataset)}, size)"
         )
     with whole_file(path) as file:
         np.save(file, features, allow_pickle=False)

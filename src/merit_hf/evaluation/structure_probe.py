@@ -5,7 +5,7 @@ of patients; all encoders are judged on the same resamples, so the interval of a
 in quantities.py, encoders in encoders.py.
 
 R² is 1 - sum (y - prediction)² / sum (y - mean y)² over the test records that have the quantity. Of an angle it is
-taken over cosine and sine together, which a turn of the reference direction leaves as it is; of a quantity with a
+taken over cosine and sine together, which a turn of the reference direction leaves as it is; of a quantity with one
 value a lead it is the mean over the leads.
 """
 
@@ -73,10 +73,14 @@ def structure_probe(
     check_patients_disjoint({name: list(ids) for name, ids in patients.items()})
     train, validation, test = ({each.name: each for each in corpus_quantities(splits[name])} for name in names)
     excluded = {name: reason for name in test if (reason := _unusable(train, validation, test, name))}
+    counts = patient_counts(list(patients[test_split]), num_resamples, seed)
+    for name in [name for name in test if name not in excluded]:
+        present = test[name].present
+        if not _varies_everywhere(test[name].values[present], counts[present]):
+            excluded[name] = "it does not vary in some of the resamples"
     kept = [name for name in test if name not in excluded]
     if not kept:
         raise ValueError(f"no quantity of this corpus can be judged: {excluded}")
-    counts = patient_counts(list(patients[test_split]), num_resamples, seed)
 
     values: dict[str, dict[str, list[float]]] = {}
     samples: dict[str, dict[str, np.ndarray]] = {}
@@ -167,6 +171,19 @@ def patient_counts(patient_ids: Sequence[str | None], num_resamples: int, seed: 
     return np.concatenate([np.ones((len(owner), 1)), drawn.T[owner]], axis=1)
 
 
+def _varies_everywhere(values: np.ndarray, counts: np.ndarray) -> bool:
+    """Whether every column varies in every resample: where it does not, R² is not defined."""
+    spread = _spread(values, counts)
+    return bool((spread > 1e-9 * spread[:, :1]).all())
+
+
+def _spread(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Sums of squares about the mean of each weighting, (columns, weightings)."""
+    # About the mean of all first, so that no two large numbers are subtracted.
+    centred = values - values.mean(axis=0)
+    return np.square(centred).T @ counts - np.square(centred.T @ counts) / np.maximum(counts.sum(axis=0), 1.0)
+
+
 def r_squared(targets: np.ndarray, predictions: np.ndarray, counts: np.ndarray, pooled: bool = False) -> np.ndarray:
     """R² under every weighting, float64 (weightings,).
 
@@ -176,11 +193,8 @@ def r_squared(targets: np.ndarray, predictions: np.ndarray, counts: np.ndarray, 
         pooled: sums over all columns are divided (scikit-learn's "variance_weighted"); otherwise the mean over the
             columns is taken ("uniform_average").
     """
-    total = counts.sum(axis=0)
-    # About the mean of all, so that the difference of two large numbers is not taken below.
-    centred = targets - targets.mean(axis=0)
     residual = np.square(targets - predictions).T @ counts  # (columns, weightings)
-    spread = np.square(centred).T @ counts - np.square(centred.T @ counts) / total
+    spread = _spread(targets, counts)
     if pooled:
         residual, spread = residual.sum(axis=0, keepdims=True), spread.sum(axis=0, keepdims=True)
     return (1.0 - residual / spread).mean(axis=0)
