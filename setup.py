@@ -63,7 +63,15 @@ setup(
     ],
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"merit_hf": ["py.typed", "data/labels/*.json", "evaluation/prompts/*.json", "io/sample_record.npz"]},
+    package_data={
+        "merit_hf": [
+            "py.typed",
+            "data/labels/*.json",
+            "evaluation/label_maps/*.json",
+            "evaluation/prompts/*",
+            "io/sample_record.npz",
+        ]
+    },
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.6",
