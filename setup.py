@@ -67,6 +67,7 @@ setup(
         "merit_hf": [
             "py.typed",
             "data/labels/*.json",
+            "evaluation/curves/*.json",
             "evaluation/label_maps/*.json",
             "evaluation/prompts/*",
             "io/sample_record.npz",
