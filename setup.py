@@ -68,6 +68,8 @@ setup(
             "py.typed",
             "data/labels/*.json",
             "evaluation/curves/*.json",
+            "evaluation/ecg_multilabel/README.md",
+            "evaluation/ecg_multilabel/requirements.txt",
             "evaluation/label_maps/*.json",
             "evaluation/prompts/*",
             "io/sample_record.npz",

@@ -1,14 +1,18 @@
 """Bootstrap intervals: what a resample keeps, agreement with a plain loop, coverage, pairing and speed."""
 
+import importlib.util
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from merit_hf.evaluation.intervals import PatientDraws, RecordDraws, bootstrap, percentile_interval
+from merit_hf.evaluation.intervals import PatientDraws, RecordDraws, bootstrap, bootstrap_interval, difference_interval
 from merit_hf.evaluation.metrics import ranking_metrics
-from merit_hf.evaluation.multilabel import MultilabelMetrics
+from merit_hf.evaluation.multilabel import MultilabelMetrics, evaluate
 
 
 def drawn(records: int, prevalence: np.ndarray, shift: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -60,14 +64,14 @@ def test_labels_share_their_draws():
     assert same.mean() > 0.9
 
 
-def test_interval_equals_that_of_a_plain_loop():
+def test_samples_spread_as_those_of_a_plain_loop():
     targets, scores = drawn(250, np.array([0.15, 0.4]), shift=1.0)
     samples = samples_of(targets, scores, ["A", "B"], num_resamples=2000, seed=1)
     generator = np.random.default_rng(99)
     for column in range(2):
         positives, negatives = np.flatnonzero(targets[:, column]), np.flatnonzero(~targets[:, column])
-        loop = np.empty((2, 800))
-        for resample in range(800):
+        loop = np.empty((2, 500))
+        for resample in range(500):
             rows = np.concatenate(
                 [generator.choice(positives, len(positives)), generator.choice(negatives, len(negatives))]
             )
@@ -75,35 +79,66 @@ def test_interval_equals_that_of_a_plain_loop():
             loop[1, resample] = average_precision_score(targets[rows, column], scores[rows, column])
         for index, name in enumerate(("auroc", "auprc")):
             deviation = loop[index].std()
-            ours = np.array(percentile_interval(samples[name][column]))
-            theirs = np.array(percentile_interval(loop[index]))
+            ours, theirs = (np.quantile(values, [0.1, 0.5, 0.9]) for values in (samples[name][column], loop[index]))
             np.testing.assert_allclose(ours, theirs, atol=0.25 * deviation)
-            assert samples[name][column].std() == pytest.approx(deviation, rel=0.1)
+            assert samples[name][column].std() == pytest.approx(deviation, rel=0.12)
 
 
-def test_interval_of_the_auroc_covers_the_truth():
-    # Scores N(1, 1) against N(0, 1): the true AUROC is Phi(1 / sqrt 2).
-    truth, covered = 0.7602499389065233, 0
-    for trial in range(200):
-        targets, scores = drawn(150, np.array([0.4]), shift=1.0, seed=trial)
-        samples = samples_of(targets, scores, ["A"], num_resamples=300, seed=trial)
-        low, high = percentile_interval(samples["auroc"][0])
-        covered += low <= truth <= high
-    assert 0.89 <= covered / 200 <= 0.99
+def test_the_interval_is_normal_on_the_scale_of_the_logit():
+    generator = np.random.default_rng(0)
+    samples = expit(1.5 + 0.3 * generator.normal(size=200_000))
+    low, high = bootstrap_interval(samples, expit(1.4))
+    assert logit([low, high]) == pytest.approx([1.4 - 1.96 * 0.3, 1.4 + 1.96 * 0.3], abs=0.005)
+    low, high = difference_interval(samples - 0.5, 0.1, confidence=0.9)
+    assert [low, high] == pytest.approx(0.1 + samples.std() * np.array([-1.645, 1.645]), abs=0.001)
+    # Several metrics at once.
+    stacked = bootstrap_interval(np.stack([samples, samples]), np.array([expit(1.4), 0.5]))
+    assert np.shape(stacked) == (2, 2)
 
 
-def test_moved_by_the_bias_where_the_estimate_is_known():
-    # With three positives, drawing one twice lifts the AUPRC: the samples lie above the estimate.
-    targets, scores = np.arange(60) < 3, np.random.default_rng(3).normal(size=60)
-    samples = samples_of(targets[:, None], scores[:, None], ["A"])
-    for name, has_bias in (("auroc", False), ("auprc", True)):
-        metrics = ranking_metrics(targets[:, None], scores[:, None], ["A"]).per_label["A"]
-        estimate, values = getattr(metrics, name), samples[name][0]
-        plain, moved = np.array(percentile_interval(values)), np.array(percentile_interval(values, estimate))
-        bias = values.mean() - estimate
-        np.testing.assert_allclose(plain - moved, bias)
-        error = values.std() / np.sqrt(len(values))
-        assert (bias > 5 * error) if has_bias else (abs(bias) < 4 * error)
+@pytest.mark.parametrize("estimate", [0.0, 1.0, 0.3])
+def test_intervals_of_constant_samples_are_points_and_ends_lie_between_0_and_1(estimate):
+    assert bootstrap_interval(np.full(50, estimate), estimate) == (estimate, estimate)
+    samples = np.repeat([estimate, 0.5], [45, 5])
+    low, high = bootstrap_interval(samples, estimate)
+    assert 0.0 <= low <= estimate <= high <= 1.0
+    assert low < high
+
+
+def load_coverage():
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "interval_coverage.py"
+    spec = importlib.util.spec_from_file_location("interval_coverage", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    # 2,000 simulations: two standard errors are 1 %. The best threshold of the same records is too good to be true,
+    # and its interval holds what it would give on other records less often (docs/results/interval_coverage.md).
+    found = load_coverage().coverage(50, 200, shift=1.5, num_simulations=2000, num_resamples=200, seed=1)
+    assert found.pop("f1_oracle") > 0.85
+    found.pop("auroc_quantiles")
+    assert all(0.93 <= share <= 0.97 for share in found.values()), found
+
+
+def test_true_values_of_the_simulation_are_those_of_many_records():
+    module = load_coverage()
+    targets = np.arange(200_000) < 40_000
+    scores = np.random.default_rng(0).normal(size=200_000) + 1.5 * targets
+    probabilities = module.probability_of(scores, 1.5, 0.2)
+    metrics = MultilabelMetrics(
+        targets[:, None],
+        probabilities[:, None],
+        thresholds={"fixed": np.array([0.5])},
+        probabilities={"": probabilities[:, None]},
+    )
+    found = {name: values[0, 0] for name, values in evaluate([metrics])[0].per_label.items()}
+    truth = {name: value for name, value in module.true_values(1.5, 0.2).items() if name in found}
+    assert {name: found[name] for name in truth} == pytest.approx(truth, abs=0.005)
+    assert found["expected_calibration_error"] < 0.005
 
 
 def test_seeds_labels_and_models():
@@ -144,7 +179,7 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="at least 2 records"):
         RecordDraws(1, 10, seed=0)
     with pytest.raises(ValueError, match="confidence"):
-        percentile_interval(np.arange(5.0), confidence=95)
+        bootstrap_interval(np.full(5, 0.5), 0.5, confidence=95)
 
 
 def test_the_largest_table_of_the_field_takes_seconds():
@@ -158,9 +193,8 @@ def test_the_largest_table_of_the_field_takes_seconds():
     assert set(samples) == {"auroc", "auprc", "f1_val", "f1_oracle"}
     assert samples["auroc"].shape == (71, 1000)
     points = ranking_metrics(targets, scores, names)
-    low, high = percentile_interval(samples["auroc"])
-    inside = [low[k] <= points.per_label[name].auroc <= high[k] for k, name in enumerate(names)]
-    assert np.mean(inside) > 0.9
+    middle = samples["auroc"].mean(axis=1)
+    assert middle == pytest.approx([points.per_label[name].auroc for name in names], abs=0.02)
     assert elapsed < 10
 
 

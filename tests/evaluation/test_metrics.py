@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, roc_auc_score
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
+from merit_hf.evaluation.calibration import expected_calibration_error
 from merit_hf.evaluation.metrics import LabelRanking, auroc, average_precision, ranking_metrics
+from merit_hf.evaluation.multilabel import MultilabelMetrics, evaluate
 
 
 def drawn(seed: int, records: int, labels: int, ties: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -42,6 +46,75 @@ def test_weights_are_repetitions(ties):
         rows = np.repeat(np.arange(60), weights[:, column])
         assert found_auroc[column] == pytest.approx(roc_auc_score(targets[rows], scores[rows]), abs=1e-12)
         assert found_auprc[column] == pytest.approx(average_precision_score(targets[rows], scores[rows]), abs=1e-12)
+
+
+records_of_two_labels = st.lists(
+    st.tuples(st.booleans(), st.booleans(), st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=20
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(records_of_two_labels)
+def test_macro_and_micro_of_degenerate_inputs_equal_scikit_learn(records):
+    # Few records and few different scores: ties, single positives and constant scores are the rule here.
+    table = np.array(records)
+    targets, scores = table[:, :2].astype(bool), table[:, 2:] / 5
+    assume(targets.any(axis=0).all() and not targets.all(axis=0).any())
+    thresholds = {"fixed": np.array([0.5, 0.5]), "val": np.array([0.4, 1.0])}
+    metrics = MultilabelMetrics(targets, scores, thresholds=thresholds, probabilities={"": scores})
+    found = {name: value[0] for name, value in evaluate([metrics])[0].over_labels(np.ones(2, dtype=bool)).items()}
+    oracle = metrics.oracle_thresholds()
+    for average in ("macro", "micro"):
+        expected = {
+            f"{average}_auroc": roc_auc_score(targets, scores, average=average),
+            f"{average}_auprc": average_precision_score(targets, scores, average=average),
+            **{
+                f"{average}_f1_{rule}": f1_score(targets, scores >= chosen, average=average, zero_division=0)
+                for rule, chosen in {**thresholds, "oracle": oracle}.items()
+            },
+        }
+        assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    brier = [brier_score_loss(targets[:, k], scores[:, k]) for k in range(2)]
+    assert found["brier"] == pytest.approx(np.mean(brier), abs=1e-12)
+
+
+def test_weights_that_differ_by_label_are_repetitions_in_micro_averages_too():
+    targets, scores = drawn(8, 50, 3, ties=True)
+    targets[:, 1] = False  # left out of the micro averages below
+    targets[:2, 1] = [True, False]
+    scores = (scores - scores.min()) / np.ptp(scores)
+    weights = np.random.default_rng(6).integers(0, 4, size=(3, 50, 5))
+    weights[:, :2] = 1
+    kept = np.array([True, False, True])
+    metrics = MultilabelMetrics(
+        targets, scores, thresholds={"fixed": np.full(3, 0.5)}, probabilities={"": scores}, pooled=kept
+    )
+    (values,) = evaluate([metrics], lambda column: weights[column])
+    for weighting in range(5):
+        rows = [np.repeat(np.arange(50), weights[column, :, weighting]) for column in range(3)]
+        pooled_targets = np.concatenate([targets[rows[k], k] for k in (0, 2)])
+        pooled_scores = np.concatenate([scores[rows[k], k] for k in (0, 2)])
+        expected = {
+            "auroc": roc_auc_score(pooled_targets, pooled_scores),
+            "auprc": average_precision_score(pooled_targets, pooled_scores),
+            "f1_fixed": f1_score(pooled_targets, pooled_scores >= 0.5),
+        }
+        assert {name: values.micro[name][weighting] for name in expected} == pytest.approx(expected, abs=1e-12)
+        for column in range(3):
+            label_targets, label_scores = targets[rows[column], column], scores[rows[column], column]
+            best = max(f1_score(label_targets, label_scores >= score) for score in np.unique(label_scores))
+            line = {name: table[column, weighting] for name, table in values.per_label.items()}
+            assert line["f1_oracle"] == pytest.approx(best, abs=1e-12)
+            assert line["brier"] == pytest.approx(brier_score_loss(label_targets, label_scores), abs=1e-12)
+            error = expected_calibration_error(label_targets[:, None], label_scores[:, None])[0]
+            assert line["expected_calibration_error"] == pytest.approx(error, abs=1e-12)
+
+
+def test_only_what_is_asked_for_is_computed():
+    targets, scores = drawn(1, 30, 2, ties=False)
+    (values,) = evaluate([MultilabelMetrics(targets, scores, only=["auprc"], pooled=np.zeros(2, dtype=bool))])
+    assert list(values.per_label) == ["auprc"]
+    assert values.micro == {}
 
 
 def test_known_values():

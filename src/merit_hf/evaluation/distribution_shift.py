@@ -16,8 +16,9 @@ from typing import Any
 import datasets
 import numpy as np
 
+from ..data.splits import check_patients_disjoint
 from .encoders import Encoder, cached_features
-from .intervals import bootstrap, percentile_interval
+from .intervals import bootstrap, difference_interval
 from .label_maps import LabelMap, mapped_targets
 from .linear_probe import fit_probe
 from .metrics import unscorable_labels
@@ -69,10 +70,11 @@ def distribution_shift(
         with an interval in which the two test splits are resampled independently of each other.
 
     Raises:
-        ValueError: a split has no record of the task, or a split of the source is missing.
+        ValueError: a split has no record of the task, a split of the source is missing, or two of them share patients.
     """
     if missing := [split for split in SOURCE_SPLITS if split not in source]:
         raise ValueError(f"the source corpus needs the splits {', '.join(SOURCE_SPLITS)}, but {missing} are missing")
+    check_patients_disjoint({split: source[split].with_format(None)["patient_id"] for split in SOURCE_SPLITS})
     chosen = {
         split: mapped_targets(task_targets(source[split], label_map.source_task), label_map.source_codes)
         for split in SOURCE_SPLITS
@@ -92,14 +94,15 @@ def distribution_shift(
         return result
     chosen = {split: _with_labels(each, kept) for split, each in chosen.items()}
     splits = {**source, "target": target}
+    # Of whole splits, as those of the linear probe are: one cache serves every task.
     features = {
         split: cached_features(
             encoder,
-            splits[split].select(each.records),
+            splits[split],
             cache_dir,
             batch_size=batch_size,
             description=f"features, {split if split == 'target' else f'source {split}'}" if progress else None,
-        )
+        )[each.records]
         for split, each in chosen.items()
     }
     probe = fit_probe(
@@ -165,7 +168,7 @@ def performance_drop(
         samples.append(drawn[0].per_label)
 
     def entry(estimate: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
-        low, high = percentile_interval(drawn, estimate, confidence)
+        low, high = difference_interval(drawn, estimate, confidence)
         return {"value": float(estimate), "ci_low": max(float(low), -1.0), "ci_high": min(float(high), 1.0)}
 
     per_label: dict[str, dict[str, Any]] = {label: {} for label in source.label_names}
@@ -236,6 +239,10 @@ def _excluded(chosen: Mapping[str, TaskTargets], min_positives: int) -> dict[str
                     reasons.setdefault(label, f"{count} positives, fewer than {min_positives}")
         for label, reason in reasons.items():
             excluded.setdefault(label, f"{name}: {reason}")
+    kept = [label for label in chosen["train"].label_names if label not in excluded]
+    validation = _with_labels(chosen["validation"], kept)
+    if len(unscorable_labels(validation.targets, kept)) == len(kept):
+        excluded |= dict.fromkeys(kept, "source validation: no label has positives and negatives to choose a probe by")
     return excluded
 
 

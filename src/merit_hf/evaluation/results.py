@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from .calibration import Calibration, fit_platt, fit_temperature
-from .intervals import bootstrap, percentile_interval
+from .intervals import bootstrap, bootstrap_interval
 from .metrics import unscorable_labels
 from .multilabel import MultilabelMetrics, evaluate
 from .predictions import Predictions, as_runs
@@ -106,8 +106,9 @@ def classification_result(
                 continue
             values = [float(point[name][0]) for point in point_sets]
             value = float(np.mean(values))
-            low, high = _interval(np.mean([sample[name] for sample in sample_sets], axis=0), value, confidence)
-            metrics[name + suffix] = {"value": value, "ci_low": low, "ci_high": high}
+            mean_samples = np.mean([sample[name] for sample in sample_sets], axis=0)
+            low, high = bootstrap_interval(mean_samples, value, confidence)
+            metrics[name + suffix] = {"value": value, "ci_low": float(low), "ci_high": float(high)}
             if len(runs) > 1:
                 metrics[name + suffix]["values"] = values
 
@@ -129,9 +130,8 @@ def classification_result(
             entry["validation_positives"] = int(validation_runs[0].targets[:, column].sum())
         for name, values in point_means.items():
             entry[name] = float(values[row])
-            entry[f"{name}_ci_low"], entry[f"{name}_ci_high"] = _interval(
-                sample_means[name][row], entry[name], confidence
-            )
+            low, high = bootstrap_interval(sample_means[name][row], entry[name], confidence)
+            entry[f"{name}_ci_low"], entry[f"{name}_ci_high"] = float(low), float(high)
         for rule in prepared[0].thresholds:
             used = [float(each.thresholds[rule][row]) for each in prepared]
             # The mean of several thresholds is nothing that anybody used.
@@ -216,12 +216,6 @@ def _validation_runs(
             "not be chosen on test records"
         )
     return runs
-
-
-def _interval(samples: np.ndarray, estimate: float, confidence: float) -> tuple[float, float]:
-    low, high = percentile_interval(samples, estimate, confidence)
-    # Metrics lie between 0 and 1; the move by the bias does not know that.
-    return max(float(low), 0.0), min(float(high), 1.0)
 
 
 def write_results(results: Result | Sequence[Result], path: str | os.PathLike[str]) -> None:
