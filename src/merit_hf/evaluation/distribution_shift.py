@@ -92,7 +92,6 @@ def distribution_shift(
     }
     if not kept:
         return result
-    chosen = {split: _with_labels(each, kept) for split, each in chosen.items()}
     splits = {**source, "target": target}
     # Of whole splits, as those of the linear probe are: one cache serves every task.
     features = {
@@ -105,11 +104,21 @@ def distribution_shift(
         )[each.records]
         for split, each in chosen.items()
     }
+    # With all labels, scored or not: what the target has must not decide what is chosen on the source.
     probe = fit_probe(
-        features["train"], chosen["train"].targets, features["validation"], chosen["validation"].targets, kept
+        features["train"],
+        chosen["train"].targets,
+        features["validation"],
+        chosen["validation"].targets,
+        label_map.labels,
     )
+    columns = [label_map.labels.index(label) for label in kept]
     predictions = {
-        split: predictions_of(splits[split], chosen[split], probe.probabilities(features[split]))
+        split: predictions_of(
+            splits[split],
+            TaskTargets(chosen[split].records, chosen[split].targets[:, columns], kept),
+            probe.probabilities(features[split])[:, columns],
+        )
         for split in ("validation", "test", "target")
     }
     if predictions_dir is not None:
@@ -239,13 +248,9 @@ def _excluded(chosen: Mapping[str, TaskTargets], min_positives: int) -> dict[str
                     reasons.setdefault(label, f"{count} positives, fewer than {min_positives}")
         for label, reason in reasons.items():
             excluded.setdefault(label, f"{name}: {reason}")
-    kept = [label for label in chosen["train"].label_names if label not in excluded]
-    validation = _with_labels(chosen["validation"], kept)
-    if len(unscorable_labels(validation.targets, kept)) == len(kept):
-        excluded |= dict.fromkeys(kept, "source validation: no label has positives and negatives to choose a probe by")
+    learned = unscorable_labels(chosen["train"].targets, chosen["train"].label_names)
+    judged = unscorable_labels(chosen["validation"].targets, chosen["validation"].label_names)
+    if all(label in learned or label in judged for label in chosen["train"].label_names):
+        for label in chosen["train"].label_names:
+            excluded.setdefault(label, "source validation: no label has positives and negatives to choose a probe by")
     return excluded
-
-
-def _with_labels(chosen: TaskTargets, label_names: list[str]) -> TaskTargets:
-    columns = [chosen.label_names.index(label) for label in label_names]
-    return TaskTargets(chosen.records, chosen.targets[:, columns], label_names)
