@@ -70,8 +70,8 @@ def test_samples_spread_as_those_of_a_plain_loop():
     generator = np.random.default_rng(99)
     for column in range(2):
         positives, negatives = np.flatnonzero(targets[:, column]), np.flatnonzero(~targets[:, column])
-        loop = np.empty((2, 500))
-        for resample in range(500):
+        loop = np.empty((2, 300))
+        for resample in range(300):
             rows = np.concatenate(
                 [generator.choice(positives, len(positives)), generator.choice(negatives, len(negatives))]
             )
@@ -80,8 +80,8 @@ def test_samples_spread_as_those_of_a_plain_loop():
         for index, name in enumerate(("auroc", "auprc")):
             deviation = loop[index].std()
             ours, theirs = (np.quantile(values, [0.1, 0.5, 0.9]) for values in (samples[name][column], loop[index]))
-            np.testing.assert_allclose(ours, theirs, atol=0.25 * deviation)
-            assert samples[name][column].std() == pytest.approx(deviation, rel=0.12)
+            np.testing.assert_allclose(ours, theirs, atol=0.3 * deviation)
+            assert samples[name][column].std() == pytest.approx(deviation, rel=0.15)
 
 
 def test_the_interval_is_normal_on_the_scale_of_the_logit():

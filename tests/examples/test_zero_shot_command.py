@@ -14,6 +14,7 @@ from merit_hf.command_line import run_command
 from merit_hf.data.corpus import write_corpus
 from merit_hf.data.synthetic import SyntheticCorpus
 from merit_hf.evaluation.predictions import read_predictions
+from merit_hf.evaluation.results import classification_result
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "zero_shot.py"
 PROMPTS = SCRIPT.parents[1] / "src" / "merit_hf" / "evaluation" / "prompts"
@@ -67,6 +68,17 @@ def test_results_stand_in_the_file_and_in_the_table(command, capsys):
     for entry in (result, result["untrained"]):
         assert f"{entry['metrics']['macro_auroc']['value']:.3f}" in printed
     assert command() == result  # nothing is left to chance
+
+
+def test_predictions_are_saved_and_give_the_result_again(command, tmp_path):
+    result = command(seeds=0, predictions=tmp_path / "p.parquet")
+    predictions = read_predictions(tmp_path / "p.parquet")
+    assert predictions.score_kind == "similarity"
+    again = classification_result(
+        predictions, task="findings", split="train", model="RUN", config={}, num_resamples=50
+    )
+    assert again["metrics"] == result["metrics"]
+    assert again["per_label"] == result["per_label"]
 
 
 def test_prompts_of_ones_own_and_no_baseline(command, tmp_path, capsys):
