@@ -156,7 +156,7 @@ def test_plot_has_a_panel_a_curve_and_a_line_a_model(score, split):
         assert len(axes.containers) == 2
     values = figure.axes[0].containers[0].lines[0].get_ydata()
     expected = [entry["metrics"]["macro_auroc"]["value"] for entry in result["curves"]["noise"]["levels"].values()]
-    np.testing.assert_allclose(values, expected)
+    np.testing.assert_allclose(values.astype(float), expected)
     assert len(figure.axes[1].containers[0].lines[0].get_ydata()) == 2  # V7 could not be scored
     with pytest.raises(ValueError, match="metric 'accuracy' is not in the results of 'one'"):
         plot_robustness({"one": result}, "accuracy")
