@@ -67,9 +67,11 @@ setup(
         "merit_hf": [
             "py.typed",
             "data/labels/*.json",
-            "evaluation/prompts/*.json",
+            "evaluation/curves/*.json",
             "evaluation/ecg_multilabel/README.md",
             "evaluation/ecg_multilabel/requirements.txt",
+            "evaluation/label_maps/*.json",
+            "evaluation/prompts/*",
             "io/sample_record.npz",
         ]
     },

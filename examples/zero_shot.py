@@ -8,6 +8,7 @@ The protocol is `merit_hf.evaluation.zero_shot`; here is only the command line.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from merit_hf.command_line import as_plain, option, run_command
 
@@ -26,7 +27,21 @@ class ZeroShotArguments:
     split: str = option("test", help="split of the corpus: train, validation or test")
     prompts: str | None = option(
         None,
-        help="prompts, a JSON file {task: {code: [text, ...]}} or the name of a packaged one; null finds one by task",
+        help="prompts, a JSON file {task: {code: [text, ...]}} or {code: text}, or the name of a packaged one; null "
+        "finds one by the task and its labels",
+    )
+    split_prompts: bool = option(
+        False, help="make a prompt of each phrase between the commas of a text; for files {code: text} only"
+    )
+    ensemble: Literal["embedding", "score"] = option(
+        "embedding", help="what is averaged over the prompts of a label: their embeddings, or their cosines"
+    )
+    negative_template: str | None = option(
+        None,
+        help='contrast text of a prompt, e.g. "no {}": scores are each label\'s softmax against it; null: cosines',
+    )
+    validation_split: str | None = option(
+        None, help="split on which F1 thresholds are chosen (rule val); null leaves that rule out"
     )
     seeds: int = option(
         5, help="number of untrained models, with seeds 0, 1, ..., whose mean stands beside; 0 for none"
@@ -42,15 +57,23 @@ def main(arguments: ZeroShotArguments) -> None:
     from merit_hf.evaluation.prompts import select_prompts
     from merit_hf.evaluation.results import results_table, write_results
     from merit_hf.evaluation.targets import task_targets
-    from merit_hf.evaluation.zero_shot import load_zero_shot, zero_shot_result
+    from merit_hf.evaluation.zero_shot import ZeroShotScoring, load_zero_shot, zero_shot_result
 
     for name in ("seeds", "num_resamples", "batch_size"):
         least = 0 if name == "seeds" else 1
         if getattr(arguments, name) < least:
             raise ValueError(f"--{name} is {getattr(arguments, name)}, expected at least {least}")
+    scoring = ZeroShotScoring(arguments.ensemble, arguments.negative_template)
+    if arguments.validation_split == arguments.split:
+        raise ValueError(f"--validation_split is {arguments.split}, the split to test on; thresholds need another one")
     dataset = load_corpus(arguments.corpus, arguments.split)
+    validation = None
+    if arguments.validation_split is not None:
+        validation = load_corpus(arguments.corpus, arguments.validation_split)
     label_names = task_targets(dataset, arguments.task).label_names
-    prompts, source = select_prompts(arguments.task, label_names, arguments.prompts)
+    prompts, source = select_prompts(
+        arguments.task, label_names, arguments.prompts, split_texts=arguments.split_prompts
+    )
     model, feature_extractor, tokenizer = load_zero_shot(arguments.model, arguments.device)
     result = zero_shot_result(
         model,
@@ -62,6 +85,8 @@ def main(arguments: ZeroShotArguments) -> None:
         prompts=prompts,
         model_name=arguments.model,
         config={**as_plain(arguments), "prompts": source, "num_prompts": {k: len(v) for k, v in prompts.items()}},
+        validation=validation,
+        scoring=scoring,
         seeds=range(arguments.seeds),
         batch_size=arguments.batch_size,
         num_resamples=arguments.num_resamples,

@@ -108,6 +108,27 @@ def embed_prompts(model: Any, tokenizer: Any, prompts: Mapping[str, Sequence[str
     return normalize_embeds(torch.stack(means))
 
 
+def contrast_prompts(prompts: Mapping[str, Sequence[str]], negative_template: str) -> dict[str, list[str]]:
+    """The contrast texts of labels: each prompt put in the place of `{}` in the template, its full stop included.
+
+    Raises:
+        ValueError: the template has no `{}`.
+    """
+    if "{}" not in negative_template:
+        raise ValueError(f"negative_template={negative_template!r} must contain {{}}, where the label goes")
+    return {label: [negative_template.replace("{}", text) for text in texts] for label, texts in prompts.items()}
+
+
+def contrast_scores(similarity: Tensor, contrast: Tensor, inverse_temperature: Tensor) -> Tensor:
+    """Score of each label alone: softmax over the cosines with its text and with its contrast text, first entry.
+
+    Args:
+        similarity, contrast: (..., labels), cosines with the texts of `prompts` and of `contrast_prompts`.
+        inverse_temperature: the model's, by which cosines are multiplied.
+    """
+    return torch.sigmoid(inverse_temperature * (similarity - contrast))
+
+
 class _EcgPipeline(ChunkPipeline):
     """What all pipelines share: which inputs they take, windows, and refusing a checkpoint that lacks weights."""
 
@@ -268,9 +289,8 @@ class EcgZeroShotClassificationPipeline(_EcgPipeline):
             scale = self.model.inverse_temperature().float().cpu()
         if multi_label:
             # A label's texts were filled in already, so a template ends in the contrast text too: "no lbbb."
-            negated = {name: [negative_template.replace("{}", t) for t in texts] for name, texts in prompts.items()}
-            contrast = self._similarity(ecg_embeds, negated)
-            scores = torch.sigmoid(scale * (similarity - contrast))  # softmax of two, first entry
+            contrast = self._similarity(ecg_embeds, contrast_prompts(prompts, negative_template))
+            scores = contrast_scores(similarity, contrast, scale)
         else:
             scores = torch.softmax(scale * similarity, dim=-1)
         answers = []
@@ -508,6 +528,8 @@ __all__ = [
     "EcgClassificationPipeline",
     "EcgFeatureExtractionPipeline",
     "EcgZeroShotClassificationPipeline",
+    "contrast_prompts",
+    "contrast_scores",
     "embed_prompts",
     "register_pipelines",
 ]

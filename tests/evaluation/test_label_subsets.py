@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from merit_hf.evaluation.label_subsets import held_out_patients, label_subset
+from merit_hf.evaluation.label_subsets import label_subset
 
 
 def long_tail(num_records: int = 1000, seed: int = 0) -> np.ndarray:
@@ -55,14 +55,3 @@ def test_all_and_next_to_nothing():
     for fraction in (0.0, 1.5, -0.1):
         with pytest.raises(ValueError, match="more than 0 and at most 1"):
             label_subset(targets, fraction, 0)
-
-
-def test_whole_patients_are_held_out():
-    patients = [f"P{number // 3}" for number in range(3000)]
-    held_out = held_out_patients(patients, [str(number) for number in range(3000)])
-    assert held_out.reshape(-1, 3).sum(axis=1).tolist() == [3 * row[0] for row in held_out.reshape(-1, 3)]
-    assert 0.12 < held_out.mean() < 0.18
-    # A patient's lot does not depend on who else is there; records without a patient have lots of their own.
-    np.testing.assert_array_equal(held_out_patients(patients[:99], patients[:99]), held_out[:99])
-    alone = held_out_patients([None] * 500, [str(number) for number in range(500)])
-    assert 0.08 < alone.mean() < 0.22

@@ -16,7 +16,13 @@ from merit_hf.data.row import record_from_row
 from merit_hf.evaluation.embedding import embed_ecgs
 from merit_hf.evaluation.prompts import select_prompts
 from merit_hf.evaluation.targets import task_targets
-from merit_hf.evaluation.zero_shot import load_zero_shot, untrained_model, zero_shot_result, zero_shot_similarity
+from merit_hf.evaluation.zero_shot import (
+    ZeroShotScoring,
+    load_zero_shot,
+    untrained_model,
+    zero_shot_result,
+    zero_shot_scores,
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +41,7 @@ def prompts(split) -> dict[str, list[str]]:
 
 
 def test_cosines_are_those_of_the_pipeline(tiny_run, checkpoint, split, prompts):
-    found = zero_shot_similarity(*checkpoint, split, prompts, batch_size=7)
+    found = zero_shot_scores(*checkpoint, split, prompts, batch_size=7)
     assert found.shape == (len(split), len(prompts))
     pipe = pipeline("ecg-zero-shot-classification", model=str(tiny_run), device="cpu")
     rows = [0, 3, 8]
@@ -46,13 +52,39 @@ def test_cosines_are_those_of_the_pipeline(tiny_run, checkpoint, split, prompts)
     assert np.std(found, axis=0).min() > 1e-4  # the model does tell ECGs apart
 
 
+def test_contrast_scores_are_those_of_the_pipeline(tiny_run, checkpoint, split, prompts):
+    found = zero_shot_scores(*checkpoint, split, prompts, scoring=ZeroShotScoring(negative_template="absence of {}"))
+    pipe = pipeline("ecg-zero-shot-classification", model=str(tiny_run), device="cpu", multi_label=True)
+    answer = pipe(split[3], candidate_labels=prompts, negative_template="absence of {}")
+    expected = {entry["label"]: entry["score"] for entry in answer}
+    assert dict(zip(prompts, found[3], strict=True)) == pytest.approx(expected, abs=1e-6)
+    assert ZeroShotScoring(negative_template="no {}").score_kind == "probability"
+    assert ZeroShotScoring().score_kind == "similarity"
+
+
+def test_scores_of_an_ensemble_are_the_mean_over_single_prompts(checkpoint, split, prompts):
+    found = zero_shot_scores(*checkpoint, split, prompts, scoring=ZeroShotScoring(ensemble="score"))
+    for column, texts in enumerate(prompts.values()):
+        if column in (0, 4):
+            single = zero_shot_scores(*checkpoint, split, {text: [text] for text in texts})
+            np.testing.assert_allclose(found[:, column], single.mean(axis=1), atol=1e-6)
+    assert not np.allclose(found, zero_shot_scores(*checkpoint, split, prompts), atol=1e-4)
+
+
+def test_ways_of_scoring_that_do_not_exist_are_refused():
+    with pytest.raises(ValueError, match="ensemble is 'mean', expected one of embedding, score"):
+        ZeroShotScoring(ensemble="mean")
+    with pytest.raises(ValueError, match=r"negative_template='no' must contain \{\}"):
+        ZeroShotScoring(negative_template="no")
+
+
 def test_batches_do_not_matter_and_the_model_is_left_as_it_was(checkpoint, split, prompts):
     model = checkpoint[0]
     model.train()
     try:
-        one = zero_shot_similarity(*checkpoint, split, prompts, batch_size=1)
+        one = zero_shot_scores(*checkpoint, split, prompts, batch_size=1)
         assert model.training
-        many = zero_shot_similarity(*checkpoint, split, prompts, batch_size=100)
+        many = zero_shot_scores(*checkpoint, split, prompts, batch_size=100)
     finally:
         model.eval()
     np.testing.assert_allclose(one, many, atol=1e-6)
@@ -61,7 +93,7 @@ def test_batches_do_not_matter_and_the_model_is_left_as_it_was(checkpoint, split
 def test_long_recordings_are_averaged_over_windows(checkpoint, split, prompts):
     model, extractor, tokenizer = checkpoint
     half = type(extractor)(duration=5.0)
-    whole = zero_shot_similarity(model, half, tokenizer, split, prompts)
+    whole = zero_shot_scores(model, half, tokenizer, split, prompts)
     record = record_from_row(split[2])
     with torch.no_grad():
         windows = [record.signal[:, :500], record.signal[:, 500:]]
@@ -75,7 +107,7 @@ def test_long_recordings_are_averaged_over_windows(checkpoint, split, prompts):
         row = {**split[2], "signal": (1000 * window).round().astype(np.int16).reshape(-1), "num_samples": 500}
         row["adc_gain"] = [1000.0] * 12
         one = datasets.Dataset.from_list([row], features=split.features)
-        single.append(zero_shot_similarity(model, half, tokenizer, one, prompts)[0])
+        single.append(zero_shot_scores(model, half, tokenizer, one, prompts)[0])
     np.testing.assert_allclose(whole[2], np.mean(single, axis=0), atol=1e-5)
 
 
@@ -95,9 +127,9 @@ def test_result_has_the_models_auroc_beside_the_mean_of_untrained_ones(checkpoin
         seeds=[0, 1],
         num_resamples=50,
     )
-    scores = zero_shot_similarity(model, extractor, tokenizer, split, prompts)
+    scores = zero_shot_scores(model, extractor, tokenizer, split, prompts)
     untrained = [
-        zero_shot_similarity(untrained_model(model, seed), extractor, tokenizer, split, prompts) for seed in (0, 1)
+        zero_shot_scores(untrained_model(model, seed), extractor, tokenizer, split, prompts) for seed in (0, 1)
     ]
     for column, label in enumerate(targets.label_names):
         if label in result["excluded_labels"]:

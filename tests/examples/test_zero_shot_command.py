@@ -17,6 +17,7 @@ from merit_hf.evaluation.predictions import read_predictions
 from merit_hf.evaluation.results import classification_result
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "zero_shot.py"
+PROMPTS = SCRIPT.parents[1] / "src" / "merit_hf" / "evaluation" / "prompts"
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +82,7 @@ def test_predictions_are_saved_and_give_the_result_again(command, tmp_path):
 
 
 def test_prompts_of_ones_own_and_no_baseline(command, tmp_path, capsys):
-    synthetic = SCRIPT.parents[1] / "src" / "merit_hf" / "evaluation" / "prompts" / "synthetic.json"
-    prompts = json.loads(synthetic.read_text())
+    prompts = json.loads((PROMPTS / "synthetic.json").read_text())
     prompts["findings"]["AFIB"] = ["irregularly irregular rhythm without p waves."]
     mine = tmp_path / "mine.json"
     mine.write_text(json.dumps(prompts))
@@ -91,6 +91,33 @@ def test_prompts_of_ones_own_and_no_baseline(command, tmp_path, capsys):
     assert "untrained" not in capsys.readouterr().out
     assert first["per_label"]["AFIB"]["auroc"] != second["per_label"]["AFIB"]["auroc"]
     assert first["per_label"]["NORM"] == second["per_label"]["NORM"]
+
+
+def test_scoring_thresholds_and_predictions_by_option(command, tmp_path):
+    cosines = command(seeds=0)
+    assert "macro_f1_val" not in cosines["metrics"]
+    assert "brier" not in cosines["metrics"]
+    saved = tmp_path / "scores.parquet"
+    result = command(
+        seeds=1, negative_template="no {}", ensemble="score", validation_split="validation", predictions=saved
+    )
+    assert {"macro_f1_val", "macro_f1_fixed", "brier"} <= set(result["metrics"])
+    assert set(result["metrics"]) == set(result["untrained"]["metrics"])
+    assert result["config"]["ensemble"] == "score"
+    predictions = read_predictions(saved)
+    assert predictions.score_kind == "probability"
+    assert len(predictions) == result["n"]
+
+
+def test_published_prompts_by_code(command, tmp_path):
+    codes = [*json.loads((PROMPTS / "synthetic.json").read_text())["findings"]]
+    by_code = tmp_path / "by_code.json"
+    by_code.write_text(json.dumps({code: f"{code.lower()}, sign of {code.lower()}." for code in codes}))
+    whole = command(seeds=0, prompts=by_code)
+    phrases = command(seeds=0, prompts=by_code, split_prompts="true")
+    assert set(whole["config"]["num_prompts"].values()) == {1}
+    assert set(phrases["config"]["num_prompts"].values()) == {2}
+    assert whole["metrics"] != phrases["metrics"]
 
 
 def test_bad_input_ends_with_one_clear_line(command, tiny_run, tmp_path, capsys):
@@ -113,6 +140,9 @@ def test_bad_input_ends_with_one_clear_line(command, tiny_run, tmp_path, capsys)
         ({"model": incomplete}, "lacks its ecg_model"),
         ({"prompts": "ptbxl"}, "packaged names"),
         ({"batch_size": 0}, "--batch_size is 0"),
+        ({"validation_split": "train"}, "the split to test on"),
+        ({"negative_template": "no"}, "must contain {}"),
+        ({"prompts": "synthetic", "split_prompts": "true"}, "leave out --split_prompts"),
     ]
     for overrides, message in cases:
         with pytest.raises(SystemExit) as ended:

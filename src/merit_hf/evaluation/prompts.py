@@ -1,6 +1,7 @@
 """Zero-shot prompts as data: reading and checking files of the form `{task: {code: [text, ...]}}`.
 
-The files that ship with the package are in `prompts/`, one a corpus: a new corpus is one more file there.
+The files that ship with the package are in `prompts/`, one a corpus: a new corpus is one more file there. The form
+`{code: text}`, in which MERL's CKEPE prompts were published, is read as well and serves every task.
 How texts become embeddings is the model's business (`pipeline_merit.embed_prompts`).
 """
 
@@ -8,12 +9,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 Prompts = dict[str, dict[str, list[str]]]
+
+EVERY_TASK = "*"  # the task of prompts that a file gives by code alone
+
+_COMMA = re.compile(r",(?![^()]*\))")  # not those in brackets
 
 
 def packaged_prompts() -> list[str]:
@@ -22,11 +28,24 @@ def packaged_prompts() -> list[str]:
     return sorted(file.name.removesuffix(".json") for file in files if file.name.endswith(".json"))
 
 
-def load_prompts(source: str | os.PathLike[str]) -> Prompts:
+def split_phrases(text: str) -> list[str]:
+    """The phrases of one text, which stand between its commas; commas in brackets do not count."""
+    return list(dict.fromkeys(phrase for part in _COMMA.split(text) if (phrase := part.strip().rstrip(".").strip())))
+
+
+def load_prompts(source: str | os.PathLike[str], *, split_texts: bool = False) -> Prompts:
     """Read a prompts file, by path or by the name of a packaged one.
 
+    Args:
+        source: path or packaged name.
+        split_texts: make a prompt of each phrase of a text; only for the form `{code: text}`, as the commas of a
+            report belong to it ("q waves in ii, iii, avf").
+
+    Returns:
+        task -> code -> texts; the only task of a file of the form `{code: text}` is `EVERY_TASK`.
+
     Raises:
-        ValueError: no such file, or not of the form `{task: {code: [text, ...]}}` with at least one text a code.
+        ValueError: no such file, or of neither form, with at least one text a code.
     """
     path = Path(source)
     if path.is_file():
@@ -41,33 +60,55 @@ def load_prompts(source: str | os.PathLike[str]) -> Prompts:
         content = json.loads(text, object_pairs_hook=_without_duplicates)
     except ValueError as error:
         raise ValueError(f"prompts {str(source)!r} is not valid JSON: {error}") from error
+    if isinstance(content, dict) and content and all(isinstance(text, str) for text in content.values()):
+        content = {EVERY_TASK: {c: split_phrases(text) if split_texts else [text] for c, text in content.items()}}
+    elif split_texts:
+        raise ValueError(
+            f"prompts {str(source)!r} are not of the form {{code: text}}, so there is nothing to split: leave out "
+            "--split_prompts"
+        )
     _check_prompts(content, str(source))
     return content
 
 
 def select_prompts(
-    task: str, label_names: Sequence[str], source: str | os.PathLike[str] | None = None
+    task: str,
+    label_names: Sequence[str],
+    source: str | os.PathLike[str] | None = None,
+    *,
+    split_texts: bool = False,
 ) -> tuple[dict[str, list[str]], str]:
     """The prompts of the labels of one task, in the order of `label_names`, and where they come from.
+
+    A label is looked for by its code, and then by its code without underscores at the ends: PTB-XL writes `ISC_`,
+    published prompts `ISC`.
 
     Args:
         task: column of the corpus, e.g. "super_class".
         label_names: official codes of the task's labels.
-        source: path or packaged name; None looks through the packaged files for one that has every label of the task.
+        source: path or packaged name; None looks through the packaged files for one that has every label of the task,
+            and takes the one with the fewest others: the task `labels` is in several, with other labels in each.
+        split_texts: as `load_prompts` has it.
 
     Raises:
         ValueError: the task or one of its labels has no prompts.
     """
     if source is not None:
-        return _labels_of(load_prompts(source), task, label_names, str(source)), str(source)
-    problems = []
+        prompts = load_prompts(source, split_texts=split_texts)
+        return _labels_of(prompts, task, label_names, str(source)), str(source)
+    if split_texts:
+        raise ValueError("the packaged prompts are not lists of phrases: give a file with --prompts, or do not split")
+    problems, found = [], []
     for name in packaged_prompts():
         prompts = load_prompts(name)
         if task in prompts:
             try:
-                return _labels_of(prompts, task, label_names, name), name
+                found.append((len(prompts[task]), name, _labels_of(prompts, task, label_names, name)))
             except ValueError as error:
                 problems.append(str(error))
+    if found:
+        _, name, texts = min(found, key=lambda entry: entry[:2])
+        return texts, name
     if problems:
         raise ValueError("; ".join(problems) + "; give a file that has them with --prompts")
     raise ValueError(
@@ -77,12 +118,14 @@ def select_prompts(
 
 
 def _labels_of(prompts: Prompts, task: str, label_names: Sequence[str], source: str) -> dict[str, list[str]]:
-    if task not in prompts:
+    if task not in prompts and EVERY_TASK not in prompts:
         raise ValueError(f"prompts {source!r} have no task {task!r}, only {sorted(prompts)}")
-    missing = [name for name in label_names if name not in prompts[task]]
+    given = prompts[task if task in prompts else EVERY_TASK]
+    plain = {code.strip("_"): texts for code, texts in given.items()}
+    missing = [name for name in label_names if name not in given and name.strip("_") not in plain]
     if missing:
         raise ValueError(f"prompts {source!r} lack the labels {missing} of task {task!r}")
-    return {name: prompts[task][name] for name in label_names}
+    return {name: given[name] if name in given else plain[name.strip("_")] for name in label_names}
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

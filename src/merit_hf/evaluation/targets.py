@@ -34,16 +34,25 @@ def corpus_tasks(dataset: datasets.Dataset) -> list[str]:
     ]
 
 
+def label_names_of(dataset: datasets.Dataset, task: str) -> list[str]:
+    """Official codes of the labels of a task.
+
+    Raises:
+        ValueError: the corpus has no such task.
+    """
+    tasks = corpus_tasks(dataset)
+    if task not in tasks:
+        raise ValueError(f"task {task!r} is not in this corpus, which has {tasks or 'no tasks'}")
+    return list(dataset.features[task].feature.names)
+
+
 def task_targets(dataset: datasets.Dataset, task: str) -> TaskTargets:
     """The records and labels of `task` in a corpus split.
 
     Raises:
         ValueError: the corpus has no such task, or no record of the split takes part in it.
     """
-    tasks = corpus_tasks(dataset)
-    if task not in tasks:
-        raise ValueError(f"task {task!r} is not in this corpus, which has {tasks or 'no tasks'}")
-    label_names = list(dataset.features[task].feature.names)
+    label_names = label_names_of(dataset, task)
     column = dataset.select_columns([task]).with_format("arrow")[:].column(task).combine_chunks()
     lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
     records = np.flatnonzero(lengths)
