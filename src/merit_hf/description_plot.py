@@ -133,7 +133,7 @@ def _ranked(found: Mapping[str, Any]) -> list[str]:
 def _bars(axes: Axes, title: str, counts: Mapping[str, int]) -> None:
     places = -np.arange(len(counts))
     axes.barh(places, list(counts.values()), 0.62, color=TRAINED)
-    for place, count in zip(places, counts.values(), strict=True):
+    for place, count in zip(places.tolist(), counts.values(), strict=True):
         axes.text(count, place, f" {count:,}", va="center", fontsize=7, color=GREY)
     axes.set_yticks(places, list(counts))
     axes.set_xlim(0, 1.18 * max(1, *counts.values()))
