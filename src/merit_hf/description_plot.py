@@ -93,13 +93,15 @@ def _labels(axes: Axes, task: str | None, tasks: Mapping[str, Any]) -> None:
     axes.set_yticks(-np.arange(len(labels)), labels)
     axes.legend(frameon=False, fontsize=7, labelcolor=INK)
     more = len(found["labels"]) - len(labels)
-    _titled(axes, f"Labels of {task}" + (f" ({more} rarer not shown)" if more else ""), "% of the records in the task")
+    _titled(
+        axes, f"Labels of task {task}" + (f" ({more} rarer not shown)" if more else ""), "% of the records in the task"
+    )
     if len(labels) > 12:
         axes.tick_params(axis="y", labelsize=6)
 
 
 def _together(axes: Axes, task: str | None, tasks: Mapping[str, Any]) -> None:
-    title = "Of records with the row's label, % with the column's"
+    title = "% of the row's label with the column's"
     if task is None:
         _nothing(axes, title, "no task")
         return
@@ -111,9 +113,9 @@ def _together(axes: Axes, task: str | None, tasks: Mapping[str, Any]) -> None:
     shares = 100 * np.divide(counts, own, out=np.zeros_like(counts), where=own > 0)
     axes.imshow(shares, cmap=_SHADES, vmin=0, vmax=100, aspect="auto")
     if len(labels) <= 10:
-        for row, column in np.ndindex(shares.shape):
-            color = "white" if shares[row, column] > 55 else INK
-            axes.text(column, row, f"{shares[row, column]:.0f}", ha="center", va="center", fontsize=7, color=color)
+        for (row, column), share in np.ndenumerate(shares):
+            color = "white" if share > 55 else INK
+            axes.text(float(column), float(row), f"{share:.0f}", ha="center", va="center", fontsize=7, color=color)
     axes.set_xticks(np.arange(len(labels)), labels, rotation=90)
     axes.set_yticks(np.arange(len(labels)), labels)
     _titled(axes, title, "")
@@ -131,7 +133,7 @@ def _ranked(found: Mapping[str, Any]) -> list[str]:
 def _bars(axes: Axes, title: str, counts: Mapping[str, int]) -> None:
     places = -np.arange(len(counts))
     axes.barh(places, list(counts.values()), 0.62, color=TRAINED)
-    for place, count in zip(places, counts.values(), strict=True):
+    for place, count in zip(places.tolist(), counts.values(), strict=True):
         axes.text(count, place, f" {count:,}", va="center", fontsize=7, color=GREY)
     axes.set_yticks(places, list(counts))
     axes.set_xlim(0, 1.18 * max(1, *counts.values()))

@@ -215,6 +215,8 @@ def test_card(corpus: Path) -> None:
     assert "| `NORM` | 2 | 1 |" in text
     for words in ("Toy corpus", "drawn by nobody", "Nothing here is real", "@misc{toy}", "medical device"):
         assert words in text
+    assert "By merit-hf" in text
+    assert "`Toy(num_train=10, seconds_a_row=0.0)`" in text
 
 
 def test_row_groups_are_what_a_streaming_reader_can_hold(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from merit_hf.data.corpus import load_corpus
 from merit_hf.evaluation.encoders import load_encoder
 from merit_hf.evaluation.linear_probe import linear_probe
 from merit_hf.evaluation.perturbations import Perturbation, perturbed_dataset
-from merit_hf.evaluation.robustness_plot import plot_robustness
 from merit_hf.evaluation.prompts import select_prompts
 from merit_hf.evaluation.robustness import (
     Curves,
@@ -21,6 +20,7 @@ from merit_hf.evaluation.robustness import (
     robustness,
     robustness_table,
 )
+from merit_hf.evaluation.robustness_plot import plot_robustness
 from merit_hf.evaluation.targets import label_names_of, task_targets
 from merit_hf.evaluation.zero_shot import load_zero_shot, zero_shot_scores
 from merit_hf.leads_merit import STANDARD_12

@@ -1,8 +1,14 @@
+<<<<<<< HEAD
 """Reports in a language that a pretrained text tower does not know: by its card or its tokenizer; one warning."""
+=======
+"""Reports in a language that a pretrained text tower does not know, as its card or its tokenizer tells."""
+>>>>>>> describe
 
 import logging
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from transformers import PreTrainedTokenizerBase
 
@@ -100,9 +106,6 @@ def test_warning_by_tokenizer(english: PreTrainedTokenizerBase, tmp_path: Path) 
 def test_a_run_is_warned_once(
     english: PreTrainedTokenizerBase, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import numpy as np
-    import pandas as pd
-
     lines = [
         {"ecg_id": f"{number}", "split": "train", "report": text, "report_language": language}
         for number, (text, language) in enumerate([*((t, "de") for t in GERMAN), *((t, "en") for t in ENGLISH)])

@@ -73,7 +73,7 @@ class CardFacts:
     split_note: str = ""
 
 
-def dataset_card(facts: CardFacts, features: datasets.Features, summary: CorpusSummary) -> str:
+def dataset_card(facts: CardFacts, features: datasets.Features, summary: CorpusSummary, how_made: str) -> str:
     """Text of README.md: YAML by which `datasets.load_dataset(folder)` finds the splits, then what a reader wants."""
     total = sum(summary.records.values())
     metadata = DatasetCardData(
@@ -97,6 +97,7 @@ def dataset_card(facts: CardFacts, features: datasets.Features, summary: CorpusS
         facts.summary,
         '```python\nfrom datasets import load_dataset\n\ncorpus = load_dataset("PATH_OF_THIS_FOLDER")\n```',
         f"## Source and licence\n\n{facts.source}\n\nLicence: {facts.licence}. {facts.licence_note}".rstrip(),
+        f"## How it was made\n\n{how_made}",
         "## Splits\n\n" + _splits_table(summary) + (f"\n\n{facts.split_note}" if facts.split_note else ""),
         "## Columns\n\n" + _columns_table(facts, features),
     ]

@@ -30,6 +30,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from merit_hf import __version__
+
 from .card import CardFacts, dataset_card
 from .leaks import DuplicateSignalsError, check_leaks, find_leaks, first_with_same
 from .physionet import PhysioNetProject
@@ -218,12 +220,23 @@ def _build(
     if lines:
         with open(folder / "skipped.csv", "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("split", "ecg_id", "reason", "detail"), *lines])
-    card = dataset_card(corpus.card(), corpus.features, summary)
+    card = dataset_card(corpus.card(), corpus.features, summary, _how_made(corpus, drop_duplicate_signals))
     (folder / "README.md").write_text(card, encoding="utf-8")
     for split, found in by_split.items():
         for number, shard in enumerate(found):
             shard.path.rename(folder / "data" / f"{split}-{number:05d}-of-{len(found):05d}.parquet")
     return summary
+
+
+def _how_made(corpus: CorpusBuilder, drop_duplicate_signals: bool) -> str:
+    """Line for the card: version, corpus, and the options that are no paths, which say nothing elsewhere."""
+    options = {**corpus.__getstate__(), "drop_duplicate_signals": drop_duplicate_signals or None}
+    told = [
+        f"{name}={value!r}"
+        for name, value in options.items()
+        if value not in (None, [], {}) and not (isinstance(value, str) and (os.sep in value or Path(value).exists()))
+    ]
+    return f"By merit-hf {__version__}, `{type(corpus).__name__}({', '.join(told)})`."
 
 
 def _without_duplicates(shards: list[Shard], features: datasets.Features, folder: Path) -> list[Shard]:

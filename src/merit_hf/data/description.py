@@ -172,7 +172,8 @@ def _tables(paths: Iterable[Path], columns: list[str]) -> Iterable[pa.Table]:
 
 def _cells(paths: Iterable[Path], column: str, rows: Iterable[int]) -> dict[int, Any]:
     """Cells of one column of a split by row; other columns are not read."""
-    wanted, cells, start = sorted(rows), {}, 0
+    wanted, start = sorted(rows), 0
+    cells: dict[int, Any] = {}
     for path in paths:
         end = start + pq.read_metadata(path).num_rows
         if here := [row for row in wanted if start <= row < end]:
@@ -193,11 +194,14 @@ def _tasks(shard: Path) -> dict[str, list[str]]:
 
 
 def _task(task: str, names: Sequence[str], described: Mapping[str, _SplitCounts]) -> dict[str, Any]:
-    records, labels = {}, {name: {"positives": {}, "prevalence": {}} for name in names}
+    records: dict[str, int] = {}
+    labels: dict[str, dict[str, Any]] = {name: {"positives": {}, "prevalence": {}} for name in names}
+    together = np.zeros((len(names), len(names)), dtype=np.int64)
     per_record: Counter[int] = Counter()
     for split, counts in described.items():
         sizes = counts.labels_per_record[task]
         per_record.update(sizes)
+        together += counts.labels[task]
         records[split] = sum(count for size, count in sizes.items() if size)
         for name, count in zip(names, np.diag(counts.labels[task]).tolist(), strict=True):
             labels[name]["positives"][split] = count
@@ -206,7 +210,7 @@ def _task(task: str, names: Sequence[str], described: Mapping[str, _SplitCounts]
         "records": records,
         "labels": labels,
         "labels_per_record": {str(size): per_record[size] for size in sorted(per_record)},
-        "co_occurrence": sum(counts.labels[task] for counts in described.values()).tolist(),
+        "co_occurrence": together.tolist(),
     }
 
 

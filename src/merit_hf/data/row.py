@@ -136,7 +136,7 @@ def signal_hash(counts: np.ndarray) -> int:
     Args:
         counts: int16, (leads, samples) or flat as a row of a corpus has it.
     """
-    return xxhash.xxh3_64_intdigest(np.ascontiguousarray(counts, dtype="<i2"))
+    return xxhash.xxh3_64_intdigest(np.ascontiguousarray(counts, dtype="<i2").data)
 
 
 def read_record(path: str | os.PathLike[str], ecg_id: str, **options: Any) -> EcgRecord:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import yaml
 from huggingface_hub import ModelCard, try_to_load_from_cache
 from transformers import PreTrainedTokenizerBase
 
@@ -54,9 +55,7 @@ def sampled_reports(arguments: PretrainingArguments) -> list[tuple[str, str | No
     augmentation = None if fields is None else ReportAugmentation(**fields)
     shards = sorted(Path(arguments.corpus, "data").glob(f"{arguments.train_split}-*.parquet"))
     groups = [(path, group) for path in shards for group in range(pq.read_metadata(path).num_row_groups)]
-    chosen = (
-        np.unique(np.linspace(0, len(groups) - 1, min(len(groups), MOST_ROW_GROUPS)).astype(int)) if groups else []
-    )
+    chosen = np.linspace(0, len(groups) - 1, min(len(groups), MOST_ROW_GROUPS)).astype(int)
     pairs = []
     for path, group in (groups[number] for number in chosen):
         table = pq.ParquetFile(path).read_row_group(group, columns=["report", "report_language"])
@@ -104,7 +103,11 @@ def language_warning(
 
 
 def card_languages(text_model: str) -> set[str] | None:
+<<<<<<< HEAD
     """Languages that a model card states (ISO 639-1); empty: no one in particular; None: no card, or silent."""
+=======
+    """Languages that a model card states, as ISO 639-1 codes; empty: none in particular; None: it states none."""
+>>>>>>> describe
     path: object = Path(text_model, "README.md")
     if not Path(text_model).is_dir():
         path = try_to_load_from_cache(text_model, "README.md")
@@ -112,7 +115,7 @@ def card_languages(text_model: str) -> set[str] | None:
         return None
     try:
         stated = ModelCard(Path(path).read_text(encoding="utf-8")).data.language
-    except ValueError:  # no YAML that could be read; UnicodeDecodeError is one, too
+    except (ValueError, yaml.YAMLError):
         return None
     words = [stated] if isinstance(stated, str) else list(stated or [])
     codes = {str(word).lower().split("-")[0].split("_")[0] for word in words}
