@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Reports in a language that a pretrained text tower does not know: by its card or its tokenizer; one warning."""
-=======
 """Reports in a language that a pretrained text tower does not know, as its card or its tokenizer tells."""
->>>>>>> describe
 
 import logging
 from pathlib import Path

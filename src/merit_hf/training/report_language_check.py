@@ -103,11 +103,7 @@ def language_warning(
 
 
 def card_languages(text_model: str) -> set[str] | None:
-<<<<<<< HEAD
-    """Languages that a model card states (ISO 639-1); empty: no one in particular; None: no card, or silent."""
-=======
     """Languages that a model card states, as ISO 639-1 codes; empty: none in particular; None: it states none."""
->>>>>>> describe
     path: object = Path(text_model, "README.md")
     if not Path(text_model).is_dir():
         path = try_to_load_from_cache(text_model, "README.md")
