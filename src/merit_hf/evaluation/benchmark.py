@@ -9,6 +9,7 @@ import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from transformers import AutoConfig
 
 from .. import __version__
 from .comparison import compare_predictions
-from .contenders import Contender
+from .contenders import MERIT, Contender
 from .linear_probe import linear_probe
 from .predictions import Predictions, read_predictions, write_predictions
 from .prompts import select_prompts
@@ -25,8 +26,10 @@ from .results import Result, classification_result, write_results
 from .targets import corpus_tasks
 from .zero_shot import load_zero_shot, zero_shot_predictions
 
-LINEAR_PROBE, ZERO_SHOT = "linear_probe", "zero_shot"
-PROTOCOLS = (LINEAR_PROBE, ZERO_SHOT)
+LINEAR_PROBE, ZERO_SHOT, FINETUNE = "linear_probe", "zero_shot", "finetune"
+PROTOCOLS = (LINEAR_PROBE, ZERO_SHOT, FINETUNE)
+# What fine-tuning leaves in its folder for the benchmark to read.
+TEST_PREDICTIONS, VALIDATION_PREDICTIONS = "predictions_test.parquet", "predictions_validation.parquet"
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,10 @@ class Part:
         return f"{self.corpus}/{self.task}/{self.protocol}/{self.contender.name}"
 
 
+# Fine-tunes a checkpoint on the task of a part with a seed, and leaves its predictions in a folder.
+Finetune = Callable[[Part, str, int, Path], None]
+
+
 class Benchmark:
     """The parts of a benchmark and where they are kept.
 
@@ -79,6 +86,7 @@ class Benchmark:
         tasks: label columns; None takes all that a corpus has.
         protocols: of `PROTOCOLS`.
         settings: see there.
+        finetune: fine-tunes a checkpoint for the protocol of that name; the benchmark itself trains nothing.
         device: None takes a GPU if there is one.
 
     Raises:
@@ -92,8 +100,9 @@ class Benchmark:
         output_dir: Path,
         *,
         tasks: Sequence[str] | None = None,
-        protocols: Sequence[str] = PROTOCOLS,
+        protocols: Sequence[str] = (LINEAR_PROBE, ZERO_SHOT),
         settings: BenchmarkSettings | None = None,
+        finetune: Finetune | None = None,
         device: str | None = None,
     ) -> None:
         names = [contender.name for contender in contenders]
@@ -101,6 +110,9 @@ class Benchmark:
             raise ValueError(f"contenders must have different names, got {names}")
         if unknown := [protocol for protocol in protocols if protocol not in PROTOCOLS]:
             raise ValueError(f"protocols {unknown} are not known, expected some of {', '.join(PROTOCOLS)}")
+        if FINETUNE in protocols and finetune is None:
+            raise ValueError(f"protocol {FINETUNE!r} needs something that fine-tunes: give finetune")
+        self.finetune = finetune
         self.contenders, self.corpora, self.output_dir = list(contenders), corpora, output_dir
         self.protocols, self.device = list(protocols), device
         self.settings = settings or BenchmarkSettings()
@@ -117,14 +129,17 @@ class Benchmark:
                 )
 
     def parts(self) -> list[Part]:
-        """All parts in the order in which they are made. Zero-shot only where a contender has a trained text tower."""
+        """All parts in the order in which they are made.
+
+        Zero-shot is for contenders with a trained text tower, fine-tuning for MERIT encoders.
+        """
         return [
             Part(corpus, task, protocol, contender)
             for corpus, tasks in self.tasks.items()
             for task in tasks
             for protocol in self.protocols
             for contender in self.contenders
-            if protocol != ZERO_SHOT or _aligned(contender)
+            if protocol == LINEAR_PROBE or (_aligned(contender) if protocol == ZERO_SHOT else contender.kind == MERIT)
         ]
 
     def run(self, report: Callable[[str], None] = lambda line: None) -> list[Result]:
@@ -136,38 +151,40 @@ class Benchmark:
         results = []
         parts = self.parts()
         for number, part in enumerate(parts, start=1):
-            done = self._kept(part)
-            report(f"{number}/{len(parts)}  {part.name}" + ("  (kept)" if done is not None else ""))
-            results += self._make(part) if done is None else done
+            report(f"{number}/{len(parts)}  {part.name}")
+            makers = {LINEAR_PROBE: self._linear_probe, ZERO_SHOT: self._zero_shot, FINETUNE: self._finetuned}
+            make = makers[part.protocol]
+            identity = {"contender": part.contender.identity(), "corpus": self.fingerprint(part.corpus)}
+            about = {"corpus": part.corpus, "protocol": part.protocol}
+            results += [{**about, **entry} for entry in self.kept(part.name, identity, partial(make, part))]
         return results
 
-    def _kept(self, part: Part) -> list[Result] | None:
-        path = self._path(part, "parts", ".json")
-        if not path.is_file():
-            return None
-        kept = json.loads(path.read_text(encoding="utf-8"))
+    def kept(self, name: str, identity: Mapping[str, Any], make: Callable[[], Any]) -> Any:
+        """What `make` returns, as plain JSON: from `parts/` if it is there with the same identity, or made now.
+
+        Args:
+            name: path below `parts/`, without extension.
+            identity: what decides about it beside the settings and the version of this package; plain JSON.
+            make: called if it is not there.
+        """
+        path = self.output_dir / "parts" / f"{name}.json"
         # Through JSON, since tuples come back as lists.
-        same = kept["identity"] == json.loads(json.dumps(self._identity(part)))
-        return kept["results"] if same else None
+        wanted = json.loads(json.dumps({"version": __version__, "settings": vars(self.settings), **identity}))
+        if path.is_file():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if found["identity"] == wanted:
+                return found["made"]
+        made = make()
+        write_results({"identity": wanted, "made": made}, path)
+        return made
 
-    def _identity(self, part: Part) -> dict[str, Any]:
-        fingerprints = {name: split._fingerprint for name, split in self.corpora[part.corpus].items()}
-        return {
-            "version": __version__,
-            "settings": vars(self.settings),
-            "contender": part.contender.identity(),
-            "corpus": fingerprints,
-        }
+    def fingerprint(self, corpus: str) -> dict[str, str]:
+        """What tells the splits of a corpus from those of another conversion."""
+        return {name: split._fingerprint for name, split in self.corpora[corpus].items()}
 
-    def _path(self, part: Part, kind: str, ending: str) -> Path:
-        return self.output_dir / kind / f"{part.name}{ending}"
-
-    def _make(self, part: Part) -> list[Result]:
-        make = {LINEAR_PROBE: self._linear_probe, ZERO_SHOT: self._zero_shot}[part.protocol]
-        about = {"corpus": part.corpus, "protocol": part.protocol}
-        results = [{**about, **result} for result in make(part)]
-        write_results({"identity": self._identity(part), "results": results}, self._path(part, "parts", ".json"))
-        return results
+    def predictions_dir(self, part: Part) -> Path:
+        """Folder of the scores of a part."""
+        return self.output_dir / "predictions" / part.name
 
     def _linear_probe(self, part: Part) -> list[Result]:
         settings, contender = self.settings, part.contender
@@ -185,7 +202,7 @@ class Benchmark:
             by_patient=settings.by_patient,
             batch_size=settings.batch_size,
             cache_dir=self.output_dir / "features",
-            predictions_dir=self._path(part, "predictions", ""),
+            predictions_dir=self.predictions_dir(part),
             model_name=contender.name,
             config={"checkpoints": list(contender.checkpoints)},
         )
@@ -202,7 +219,7 @@ class Benchmark:
                 *loaded, dataset, task=part.task, prompts=prompts, batch_size=settings.batch_size
             )
             name = f"{part.task}-seed-{seed}-{settings.test_split}.parquet"
-            write_predictions(run, self._path(part, "predictions", "") / name)
+            write_predictions(run, self.predictions_dir(part) / name)
             runs.append(run)
         return [
             classification_result(
@@ -217,9 +234,34 @@ class Benchmark:
             )
         ]
 
+    def _finetuned(self, part: Part) -> list[Result]:
+        assert self.finetune is not None  # __init__ has seen to it
+        settings, contender = self.settings, part.contender
+        tests, validations = [], []
+        for seed, checkpoint in zip(contender.seeds, contender.checkpoints, strict=True):
+            folder = self.output_dir / FINETUNE / part.name / f"seed-{seed}"
+            self.finetune(part, checkpoint, seed, folder)
+            tests.append(read_predictions(folder / TEST_PREDICTIONS))
+            validations.append(read_predictions(folder / VALIDATION_PREDICTIONS))
+            name = f"{part.task}-seed-{seed}-{settings.test_split}.parquet"
+            write_predictions(tests[-1], self.predictions_dir(part) / name)
+        return [
+            classification_result(
+                tests,
+                validations,
+                task=part.task,
+                split=settings.test_split,
+                model=contender.name,
+                config={"checkpoints": list(contender.checkpoints), "seeds": list(contender.seeds)},
+                min_positives=settings.min_positives,
+                num_resamples=settings.num_resamples,
+                by_patient=settings.by_patient,
+            )
+        ]
+
     def test_predictions(self, part: Part) -> list[Predictions]:
         """Scores of a part on the test split, one a seed; of a probe those with the largest share of the labels."""
-        folder = self._path(part, "predictions", "")
+        folder = self.predictions_dir(part)
         stem = f"{part.task}-seed-"
         if part.protocol == LINEAR_PROBE:
             stem = f"{part.task}-{max(self.settings.fractions):g}-seed-"
@@ -251,7 +293,7 @@ class Benchmark:
 
 def _aligned(contender: Contender) -> bool:
     """Whether zero-shot makes sense: a trained model whose ECGs were aligned with text."""
-    if contender.kind != "merit":
+    if contender.kind != MERIT:
         return False
     config = AutoConfig.from_pretrained(contender.checkpoints[0])
     return getattr(config, "contrastive_weight", 0) > 0

@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from ..data.card import RESEARCH_NOTE, markdown_table
-from .benchmark import LINEAR_PROBE, ZERO_SHOT, Benchmark
+from .benchmark import FINETUNE, LINEAR_PROBE, ZERO_SHOT, Benchmark
+from .benchmark_studies import ROBUSTNESS, SHIFT, STRUCTURE
+from .distribution_shift import shift_table
 from .published import published_numbers
 from .results import Result, write_results
+from .robustness import robustness_table
+from .structure_probe import structure_table
 from .whole_file import whole_file
 
 COLUMNS = {  # metric -> heading; a metric that an entry lacks is left out
@@ -39,6 +43,7 @@ def write_report(
     *,
     command: str,
     data: Mapping[str, str],
+    studies: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Writes the folder.
 
@@ -48,6 +53,7 @@ def write_report(
         comparisons: what `Benchmark.comparisons` returned.
         command: by which anyone can repeat it.
         data: corpus -> what its records are, in words ("synthetic", say).
+        studies: study -> what the function of that study in benchmark_studies.py returned.
     """
     folder = benchmark.output_dir
     published = [
@@ -63,11 +69,13 @@ def write_report(
         "results": list(results),
         "comparisons": [dict(entry) for entry in comparisons],
         "published": published,
+        "studies": dict(studies or {}),
     }
     write_results(everything, folder / "results.json")
     _write(folder / "results.csv", _csv(results))
-    plots = _draw(benchmark, results, comparisons)
-    _write(folder / "README.md", _readme(benchmark, results, comparisons, published, command, data, plots))
+    plots = _draw(benchmark, results, comparisons, studies or {})
+    readme = _readme(benchmark, results, comparisons, published, studies or {}, command, data, plots)
+    _write(folder / "README.md", readme)
 
 
 def _write(path: Path, text: str) -> None:
@@ -96,6 +104,7 @@ def _readme(
     results: Sequence[Result],
     comparisons: Sequence[Mapping[str, Any]],
     published: Sequence[Mapping[str, Any]],
+    studies: Mapping[str, Mapping[str, Any]],
     command: str,
     data: Mapping[str, str],
     plots: Sequence[Path],
@@ -120,10 +129,13 @@ def _readme(
                 continue
             sections.append(f"## {corpus}, {task}: {of_task[0]['n']} test records (split `{settings.test_split}`)")
             sections += _probe_tables([r for r in of_task if r["protocol"] == LINEAR_PROBE])
-            sections += _zero_shot_table([r for r in of_task if r["protocol"] == ZERO_SHOT])
+            for protocol in (ZERO_SHOT, FINETUNE):
+                if rows := [r for r in of_task if r["protocol"] == protocol]:
+                    sections.append(_metrics_table(protocol.replace("_", "-"), rows))
             sections += _excluded(of_task[0])
             sections += _comparison_table([c for c in comparisons if (c["corpus"], c["task"]) == (corpus, task)])
             sections += _published_table([p for p in published if (p["corpus"], p["task"]) == (corpus, task)])
+    sections += _study_sections(studies)
     sections += [f"![{path.stem.replace('-', ', ')}]({path.relative_to(benchmark.output_dir)})" for path in plots]
     sections.append(RESEARCH_NOTE)
     return "\n\n".join(sections) + "\n"
@@ -146,10 +158,6 @@ def _probe_tables(results: Sequence[Result]) -> list[str]:
     head = ["macro AUROC of the linear probe", *(f"{fraction:.0%} of the labels" for fraction in fractions)]
     largest = [found[model, fractions[-1]] for model in models]
     return [markdown_table(head, rows), _metrics_table(f"linear probe, {fractions[-1]:.0%}", largest)]
-
-
-def _zero_shot_table(results: Sequence[Result]) -> list[str]:
-    return [_metrics_table("zero-shot", results)] if results else []
 
 
 def _metrics_table(title: str, results: Sequence[Result]) -> str:
@@ -204,11 +212,31 @@ def _published_table(published: Sequence[Mapping[str, Any]]) -> list[str]:
     return [markdown_table(head, rows)]
 
 
+def _study_sections(studies: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    sections = []
+    for title, result in studies.get(STRUCTURE, {}).items():
+        sections.append(f"## {title}, what reports leave out: R² from frozen features")
+        sections.append(f"```\n{structure_table(result)}\n```")
+    for title, models in studies.get(SHIFT, {}).items():
+        sections.append(f"## {title}: probe trained on the first, tested on both")
+        sections += [f"{name}\n\n```\n{shift_table(result)}\n```" for name, result in models.items()]
+    for title, models in studies.get(ROBUSTNESS, {}).items():
+        sections.append(f"## {title}, worse recordings: probe trained on clean ones (first seed)")
+        sections += [f"{name}\n\n```\n{robustness_table(result)}\n```" for name, result in models.items()]
+    return sections
+
+
 # --- pictures --------------------------------------------------------------------------------------------------------
 
 
-def _draw(benchmark: Benchmark, results: Sequence[Result], comparisons: Sequence[Mapping[str, Any]]) -> list[Path]:
+def _draw(
+    benchmark: Benchmark,
+    results: Sequence[Result],
+    comparisons: Sequence[Mapping[str, Any]],
+    studies: Mapping[str, Mapping[str, Any]],
+) -> list[Path]:
     from . import plots
+    from .robustness_plot import plot_robustness
 
     folder = benchmark.output_dir / "plots"
     folder.mkdir(parents=True, exist_ok=True)
@@ -230,6 +258,8 @@ def _draw(benchmark: Benchmark, results: Sequence[Result], comparisons: Sequence
             {**entry, "title": f"{_title(entry)}: {entry['model_a']} − {entry['model_b']}"} for entry in comparisons
         ]
         save("differences", plots.plot_difference(titled))
+    for title, models in studies.get(ROBUSTNESS, {}).items():
+        save(f"{title.replace(' ', '-')}-robustness", plot_robustness(models))
     main = benchmark.contenders[-1].name
     for part in benchmark.parts():
         if part.contender.name != main:

@@ -14,6 +14,7 @@ import torch
 
 from .encoders import DRAWN_KINDS, HUB_PREFIX, KINDS, ModelEncoder, load_encoder
 
+MERIT = KINDS[0]
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
@@ -84,7 +85,7 @@ def contenders_of(
         drawn = kind in DRAWN_KINDS
         seeds = tuple(range(num_drawn)) if drawn else (0,)
         found.append(Contender(name, kind, (first,) if drawn else (), seeds))
-    found += [Contender(name, "merit", tuple(p), tuple(range(len(p)))) for name, p in checkpoints.items()]
+    found += [Contender(name, MERIT, tuple(p), tuple(range(len(p)))) for name, p in checkpoints.items()]
     return found
 
 

@@ -49,6 +49,11 @@ def circular_columns(degrees: np.ndarray) -> np.ndarray:
     return np.stack([np.cos(radians), np.sin(radians)], axis=1)
 
 
+def knows_quantities(dataset: datasets.Dataset) -> bool:
+    """Whether a corpus split states any quantity, so that `corpus_quantities` finds some."""
+    return "parameters" in dataset.column_names or all(name in dataset.column_names for name in MEASUREMENTS)
+
+
 def corpus_quantities(dataset: datasets.Dataset) -> list[Quantity]:
     """The quantities of a corpus split.
 
