@@ -226,7 +226,8 @@ class Finetuner(TrainingLoop):
     def _forward(self, wrapped: nn.Module, batch: Batch, share: float) -> tuple[Tensor, dict[str, Tensor]]:
         logits = wrapped(batch["input_values"], padding_mask=batch["padding_mask"]).logits
         loss = self._loss(logits.float(), batch["labels"])
-        return loss, {"loss": loss.detach() * share}
+        # Every process has the mean over its own records, as many as the others have.
+        return loss, {"loss": self.accelerator.reduce(loss.detach(), reduction="mean") * share}
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         weight = None if self._pos_weight is None else self._pos_weight.to(logits)

@@ -129,7 +129,8 @@ class LabelledData:
                 )
         if not arguments.allow_shared_patients:
             patients = {
-                name: [patient for patient, _ in split.identities()] for name, split in self._named_splits.items()
+                name: [patient for patient, _ in split.identities() if patient is not None]
+                for name, split in self._named_splits.items()
             }
             try:
                 check_patients_disjoint(patients)
@@ -184,4 +185,4 @@ class LabelledData:
 
 def _both_classes(targets: np.ndarray) -> np.ndarray:
     """bool (labels,): some records carry the label and some do not."""
-    return targets.any(axis=0) & ~targets.all(axis=0)
+    return np.asarray(targets.any(axis=0) & ~targets.all(axis=0))
