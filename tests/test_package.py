@@ -150,7 +150,10 @@ def test_wheel_holds_code_and_data(wheel):
     code = {f"merit_hf/{path.relative_to(package).as_posix()}" for path in package.rglob("*.py")}
     assert code <= names, sorted(code - names)
     assert {"merit_hf/py.typed", "merit_hf/io/sample_record.npz"} <= names
-    assert {"merit_hf/evaluation/prompts/ptb_xl.json", "merit_hf/evaluation/prompts/synthetic.json"} <= names
+    for folder in ("data/labels", "evaluation/curves", "evaluation/label_maps", "evaluation/prompts"):
+        data = {f"merit_hf/{path.relative_to(package).as_posix()}" for path in (package / folder).iterdir()}
+        assert data, folder
+        assert data <= names, sorted(data - names)
     assert not [name for name in names if not name.startswith(("merit_hf/", "merit_hf-"))]
     assert sum(item.file_size for item in wheel.infolist()) < 2_000_000
 

@@ -62,7 +62,7 @@ class Curves:
         """
         if unknown := [name for name in names if name not in self.levels]:
             raise ValueError(f"curves {unknown} are not in {self.name!r}, which has {', '.join(self.levels)}")
-        titles, levels = ({name: every[name] for name in names} for every in (self.titles, self.levels))
+        titles, levels = {name: self.titles[name] for name in names}, {name: self.levels[name] for name in names}
         return dataclasses.replace(self, titles=titles, levels=levels)
 
 
