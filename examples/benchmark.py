@@ -10,11 +10,19 @@ benchmark that was stopped goes on where it was with the same command.
 from __future__ import annotations
 
 import shlex
+import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from merit_hf.command_line import option, run_command
+
+if TYPE_CHECKING:
+    from merit_hf.evaluation.benchmark import Part
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass
@@ -30,7 +38,13 @@ class BenchmarkArguments:
     baselines: list[str] = option(
         ["untrained", "random_convolutions"], help="encoders to stand beside: untrained, random_convolutions, hf:NAME"
     )
-    protocols: list[str] = option(["linear_probe", "zero_shot"], help="linear_probe, zero_shot")
+    protocols: list[str] = option(["linear_probe", "zero_shot"], help="linear_probe, zero_shot, finetune")
+    finetune_config: str = option(
+        str(ROOT / "examples" / "configs" / "finetune_tiny.yaml"), help="recipe of the protocol finetune, YAML"
+    )
+    studies: list[str] = option(
+        [], help="further studies: robustness, structure_probe (corpora that know quantities), distribution_shift"
+    )
     tasks: list[str] | None = option(None, help="label columns; null takes all that a corpus has")
     test_split: str = option("test", help="split to test on")
     fractions: list[float] = option([0.01, 0.1, 1.0], help="shares of the training labels for the linear probe")
@@ -53,8 +67,19 @@ def main(arguments: BenchmarkArguments) -> None:
     from merit_hf.data.corpus import load_corpus
     from merit_hf.evaluation.benchmark import Benchmark, BenchmarkSettings
     from merit_hf.evaluation.benchmark_report import write_report
+    from merit_hf.evaluation.benchmark_studies import (
+        ROBUSTNESS,
+        SHIFT,
+        STRUCTURE,
+        robustness_study,
+        shift_study,
+        structure_study,
+    )
     from merit_hf.evaluation.contenders import contenders_of
 
+    made_by = {ROBUSTNESS: robustness_study, STRUCTURE: structure_study, SHIFT: shift_study}
+    if unknown := [name for name in arguments.studies if name not in made_by]:
+        raise ValueError(f"--studies {unknown} are not known, expected some of {', '.join(made_by)}")
     contenders = contenders_of(arguments.models, arguments.baselines, arguments.seeds)
     paths = named(arguments.corpora, "corpora")
     benchmark = Benchmark(
@@ -73,10 +98,15 @@ def main(arguments: BenchmarkArguments) -> None:
             prompts=arguments.prompts,
             batch_size=arguments.batch_size,
         ),
+        finetune=partial(finetune, arguments, paths),
         device=arguments.device,
     )
     results = benchmark.run(lambda line: print(line, flush=True))
     comparisons = benchmark.comparisons()
+    studies = {}
+    for name in arguments.studies:
+        print(name.replace("_", " "), flush=True)
+        studies[name] = made_by[name](benchmark)
     words = named(arguments.data, "data") if arguments.data else {}
     write_report(
         benchmark,
@@ -84,6 +114,7 @@ def main(arguments: BenchmarkArguments) -> None:
         comparisons,
         command=shlex.join(["python", "examples/benchmark.py", *sys.argv[1:]]),
         data={name: words.get(name, path) for name, path in paths.items()},
+        studies=studies,
     )
     for result in results:
         metric = result["metrics"]["macro_auroc"]
@@ -93,6 +124,20 @@ def main(arguments: BenchmarkArguments) -> None:
             f"{what:<44} {result['model']:<22} {metric['value']:.3f} [{metric['ci_low']:.3f}, {metric['ci_high']:.3f}]"
         )
     print(f"written to {arguments.output_dir}: README.md, results.json, results.csv, plots/, predictions/")
+
+
+def finetune(
+    arguments: BenchmarkArguments, corpora: dict[str, str], part: Part, checkpoint: str, seed: int, folder: Path
+) -> None:
+    """Fine-tunes one checkpoint by the command for that, or goes on with what it left."""
+    words = [sys.executable, str(ROOT / "examples" / "finetune.py"), arguments.finetune_config]
+    words += ["--model", checkpoint, "--corpus", corpora[part.corpus], "--task", part.task, "--seed", str(seed)]
+    words += ["--test_split", arguments.test_split, "--output_dir", str(folder), "--disable_tqdm", "true"]
+    resume = any((folder / "checkpoints").glob("step-*"))
+    words += ["--resume_from_checkpoint", "latest"] if resume else ["--overwrite"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ValueError(f"fine-tuning {checkpoint} failed: {' '.join(done.stderr.strip().splitlines()[-1:])}")
 
 
 def named(words: list[str], option_name: str) -> dict[str, str]:

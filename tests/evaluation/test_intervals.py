@@ -10,7 +10,7 @@ import pytest
 from scipy.special import expit, logit
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from merit_hf.evaluation.intervals import PatientDraws, RecordDraws, bootstrap, bootstrap_interval, difference_interval
+from merit_hf.evaluation.intervals import PatientDraws, RecordDraws, bootstrap, bootstrap_interval, normal_interval
 from merit_hf.evaluation.metrics import ranking_metrics
 from merit_hf.evaluation.multilabel import MultilabelMetrics, evaluate
 
@@ -89,7 +89,7 @@ def test_the_interval_is_normal_on_the_scale_of_the_logit():
     samples = expit(1.5 + 0.3 * generator.normal(size=200_000))
     low, high = bootstrap_interval(samples, expit(1.4))
     assert logit([low, high]) == pytest.approx([1.4 - 1.96 * 0.3, 1.4 + 1.96 * 0.3], abs=0.005)
-    low, high = difference_interval(samples - 0.5, 0.1, confidence=0.9)
+    low, high = normal_interval(samples - 0.5, 0.1, confidence=0.9)
     assert [low, high] == pytest.approx(0.1 + samples.std() * np.array([-1.645, 1.645]), abs=0.001)
     # Several metrics at once.
     stacked = bootstrap_interval(np.stack([samples, samples]), np.array([expit(1.4), 0.5]))

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from .intervals import bootstrap, difference_interval
+from .intervals import bootstrap, normal_interval
 from .metrics import unscorable_labels
 from .multilabel import MultilabelMetrics, MultilabelValues, evaluate, is_calibration, over_labels_name
 from .predictions import Predictions, as_runs, in_order_of
@@ -111,7 +111,7 @@ def compare_predictions(
     a_samples, b_samples = split(
         bootstrap(models, kept_names, num_resamples=num_resamples, seed=seed, patient_ids=patient_ids)
     )
-    low, high = difference_interval(a_samples.mean(axis=0) - b_samples.mean(axis=0), difference, confidence)
+    low, high = normal_interval(a_samples.mean(axis=0) - b_samples.mean(axis=0), difference, confidence)
 
     permuted = _permuted_differences(
         targets,

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..data.splits import check_patients_disjoint
 from .encoders import Encoder, cached_features
-from .intervals import bootstrap, difference_interval
+from .intervals import bootstrap, normal_interval
 from .label_maps import LabelMap, mapped_targets
 from .linear_probe import fit_probe
 from .metrics import unscorable_labels
@@ -177,7 +177,7 @@ def performance_drop(
         samples.append(drawn[0].per_label)
 
     def entry(estimate: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
-        low, high = difference_interval(drawn, estimate, confidence)
+        low, high = normal_interval(drawn, estimate, confidence)
         return {"value": float(estimate), "ci_low": max(float(low), -1.0), "ci_high": min(float(high), 1.0)}
 
     per_label: dict[str, dict[str, Any]] = {label: {} for label in source.label_names}

@@ -204,12 +204,12 @@ def bootstrap_interval(
     return low, high
 
 
-def difference_interval(
+def normal_interval(
     samples: np.ndarray, estimate: float | np.ndarray, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `bootstrap_interval`, of a difference of two metrics: estimate -+ z * standard deviation of the samples.
+    """As `bootstrap_interval`, without bounds: estimate -+ z * standard deviation of the samples.
 
-    A difference of correlated metrics is nearly symmetric as it is.
+    For differences of correlated metrics and for R², which are nearly symmetric as they are.
     """
     spread = _normal_quantile(confidence) * np.std(samples, axis=-1)
     return np.asarray(estimate) - spread, np.asarray(estimate) + spread

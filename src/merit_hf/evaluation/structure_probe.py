@@ -21,7 +21,7 @@ import numpy as np
 
 from ..data.splits import check_patients_disjoint
 from .encoders import Encoder, cached_features
-from .intervals import percentile_interval
+from .intervals import normal_interval
 from .quantities import Quantity, corpus_quantities
 from .ridge import PENALTIES, Ridge, ridge_path
 
@@ -240,7 +240,7 @@ def _best(path: Sequence[Ridge], columns: slice, features: np.ndarray, quantity:
 
 
 def _with_interval(samples: np.ndarray, confidence: float) -> dict[str, float]:
-    low, high = percentile_interval(samples[1:], samples[0], confidence)
+    low, high = normal_interval(samples[1:], samples[0], confidence)
     return {"value": float(samples[0]), "ci_low": float(low), "ci_high": float(high)}
 
 
