@@ -72,6 +72,7 @@ setup(
             "evaluation/ecg_multilabel/requirements.txt",
             "evaluation/label_maps/*.json",
             "evaluation/prompts/*",
+            "evaluation/published/*.json",
             "io/sample_record.npz",
         ]
     },

@@ -167,13 +167,17 @@ def linear_probe(
             ]
             if folder is not None:
                 _write(probes, used, folder, f"{task}-{fraction:g}", data.test_split)
-            name = (model_name or features.name) if entry == "" else features.name
+            name = features.name
+            if entry == "":
+                name = model_name or (
+                    name if single is not None or len(used) == 1 else f"{name} (first of {len(used)} seeds)"
+                )
             result = classification_result(
                 [probe.test for probe in probes],
                 [probe.validation for probe in probes],
                 task=task,
                 split=data.test_split,
-                model=name if single is not None or len(used) == 1 else f"{name} (first of {len(used)} seeds)",
+                model=name,
                 config={**(config or {}), **_protocol(data, probes, fraction, used, head)},
                 num_resamples=num_resamples,
                 min_positives=min_positives,
