@@ -57,7 +57,6 @@ def main(arguments: RobustnessArguments) -> None:
         curves=curves,
         task=arguments.task,
         split=arguments.split,
-        model=arguments.model,
         min_positives=arguments.min_positives,
         num_resamples=arguments.num_resamples,
         seed=arguments.seed,
@@ -70,7 +69,7 @@ def main(arguments: RobustnessArguments) -> None:
     if arguments.plot is not None:
         from merit_hf.evaluation.robustness_plot import plot_robustness
 
-        plot_robustness({arguments.model: result}).savefig(arguments.plot)
+        plot_robustness({result["model"]: result}).savefig(arguments.plot)
     print(f"written to {arguments.output}{'' if arguments.plot is None else f' and {arguments.plot}'}")
 
 
@@ -87,6 +86,7 @@ def _zero_shot(arguments: RobustnessArguments, dataset: Any) -> dict[str, Any]:
         return zero_shot_scores(model, feature_extractor, tokenizer, rows, prompts, batch_size=arguments.batch_size)
 
     return {
+        "model": arguments.model,
         "score": score,
         "score_kind": "similarity",
         "lead_names": feature_extractor.lead_names,
@@ -115,6 +115,7 @@ def _probe(arguments: RobustnessArguments, dataset: Any) -> dict[str, Any]:
         return probe.probabilities(encoder.features(rows, batch_size=arguments.batch_size))
 
     return {
+        "model": encoder.name,
         "score": score,
         "score_kind": "probability",
         "lead_names": encoder.feature_extractor.lead_names,
