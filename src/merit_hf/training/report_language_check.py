@@ -110,7 +110,7 @@ def card_languages(text_model: str) -> set[str] | None:
     if not isinstance(path, (str, Path)) or not Path(path).is_file():
         return None
     try:
-        stated = ModelCard(Path(path).read_text(encoding="utf-8")).data.language
+        stated = ModelCard(Path(path).read_text(encoding="utf-8")).data.get("language")
     except (ValueError, yaml.YAMLError):
         return None
     words = [stated] if isinstance(stated, str) else list(stated or [])
