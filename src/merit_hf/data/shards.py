@@ -5,7 +5,7 @@ What a corpus is, and how finished shards become a folder, is in `corpus.py`; wh
 Shards are the same bytes in every run: where one begins depends only on the number of items in its split. So a
 conversion that was stopped goes on with the shards that are missing, and ends as if it had never been stopped.
 
-The writing itself is the datasets library's, by `arrow_builder.py`.
+The writing itself is in `parquet_file.py`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from datasets.utils import tqdm
 
 from merit_hf import __version__
 
-from .arrow_builder import write_parquet
+from .parquet_file import write_parquet
 from .row import MISSING, SkipRecord, table_from_rows
 from .splits import SPLITS
 
@@ -184,15 +182,11 @@ def _write_shard(corpus: CorpusBuilder, task: _Task) -> Shard:
     skipped: list[tuple[str, str, str]] = []
     features = corpus.features
 
-    def tables() -> Iterator[pa.Table]:
-        for rows in _groups(corpus, task.items, skipped):
-            yield table_from_rows(rows, features)
-
+    groups = _groups(corpus, task.items, skipped)
     try:
-        write_parquet(unfinished, features, tables)
+        num_rows = write_parquet(unfinished, features, (table_from_rows(rows, features) for rows in groups))
     except ValueError as error:
         raise ValueError(f"{task.split}: {error}") from error
-    num_rows = pq.read_metadata(unfinished).num_rows
     digest = hashlib.sha256()
     with open(unfinished, "rb") as file:
         while block := file.read(2**24):
