@@ -1,7 +1,8 @@
 """What one record costs on its way from a WFDB file into a Parquet corpus, in CPU ms, as a whole and step by step.
 
 The records are simulated ECGs of 12 leads, 10 s at 500 Hz that the script writes first; `--data_dir` takes a folder
-with others. The whole is `write_corpus` in one process: files read, rows checked, shards written and hashed, card made.
+with others. The whole is `write_corpus` in one process: files read, rows checked, shards written and hashed, card
+made.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ def write_simulated(folder: Path, num_records: int, sampling_rate: int = 500, du
         counts = np.rint(ecg.signal.T * 1000).astype("<i2")
         counts.tofile(folder / f"{number:05d}.dat")
         lines = [f"{number:05d} 12 {sampling_rate} {len(counts)}"]
-        lines += [f"{number:05d}.dat 16 1000.0(0)/mV 16 0 {counts[0, row]} 0 0 {STANDARD_12[row]}" for row in range(12)]
+        lines += [
+            f"{number:05d}.dat 16 1000.0(0)/mV 16 0 {counts[0, row]} 0 0 {STANDARD_12[row]}" for row in range(12)
+        ]
         (folder / f"{number:05d}.hea").write_text("\n".join(lines) + "\n")
 
 

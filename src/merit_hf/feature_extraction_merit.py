@@ -31,6 +31,7 @@ from .signal_merit import bandpass, bridge_gaps, has_signal, rate_ratio, resampl
 NORMALIZATIONS = ("zscore", "zscore_record", "none")
 TRUNCATIONS = ("first", "center", "random")
 SMALLEST_DEVIATION = 1e-6  # mV; a millionth of the size of a QRS complex: below it a lead is flat but for rounding
+SAMPLES_AT_ONCE = 2**19  # of all leads together: 2 MB of float32
 _INHERITED_FIELDS = ("feature_size", "padding_value", "padding_side", "return_attention_mask")
 _SAVED_EXTRAS = ("feature_extractor_type", "processor_class", "auto_map")
 
@@ -60,13 +61,19 @@ def normalize(values: torch.Tensor, padding_mask: torch.Tensor, mode: str = "zsc
     """
     if mode not in NORMALIZATIONS:
         raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {mode!r}.")
-    masked = ~padding_mask
-    values = values.masked_fill(masked, 0.0)
+    # Filling takes most of the time, and most ECGs have nothing to fill. A GPU would have to wait for the answer.
+    nothing_masked = padding_mask.device.type == "cpu" and padding_mask.numpy().all()  # torch's own `all` is slow
+    masked = None if nothing_masked else ~padding_mask
+    values = values.clone() if masked is None else values.masked_fill(masked, 0.0)
     if mode == "none":
         return values
-    num_real = padding_mask.sum(dim=-1, keepdim=True, dtype=values.dtype)  # (..., leads, 1)
+    if masked is None:
+        num_real = torch.full_like(values[..., :1], values.shape[-1])  # (..., leads, 1)
+    else:
+        num_real = padding_mask.sum(dim=-1, keepdim=True, dtype=values.dtype)
     values -= _sums_over_time(values) / num_real.clamp(min=1)
-    values.masked_fill_(masked, 0.0)
+    if masked is not None:
+        values.masked_fill_(masked, 0.0)
     squares = _sums_over_time(values.square())
     if mode == "zscore_record":
         squares, num_real = squares.sum(dim=-2, keepdim=True), num_real.sum(dim=-2, keepdim=True)
@@ -201,17 +208,22 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         ecgs = self._ecgs(ecg, sampling_rate, lead_names, units)
         generators = self._generators(generator, len(ecgs))
         windows = [self._crop(item, source) for item, source in zip(ecgs, generators, strict=True)]
-        # What is alike goes through together; a batch from a corpus is one group, and then nothing is copied twice.
+        # What is alike goes through together, but no more of it at once than a processor's cache holds.
         groups: dict[tuple[Any, ...], list[int]] = {}
         for index, window in enumerate(windows):
             groups.setdefault((window.signal.shape, *window[1:]), []).append(index)
-        made = [self._window([windows[index] for index in group], group) for group in groups.values()]
-        if len(made) == 1:
-            values, mask = made[0]
-        else:
-            order = np.argsort([index for group in groups.values() for index in group])
-            values, mask = (np.concatenate(parts)[order] for parts in zip(*made, strict=True))
-        empty = np.flatnonzero(~mask.any(axis=(1, 2)))
+        shape = (len(windows), len(self.lead_names), self.num_samples)
+        input_values, padding_mask = torch.empty(shape), torch.empty(shape, dtype=torch.bool)
+        for group in groups.values():
+            size = max(SAMPLES_AT_ONCE // windows[group[0]].signal.size, 1)
+            for part in (group[start : start + size] for start in range(0, len(group), size)):
+                values, real = map(torch.from_numpy, self._window([windows[index] for index in part], part))
+                consecutive = part[-1] - part[0] == len(part) - 1
+                place = slice(part[0], part[-1] + 1) if consecutive else part  # a slice is several times as fast
+                input_values[place] = normalize(values, real, self.normalization)
+                padding_mask[place] = real
+        mask = padding_mask.numpy()
+        empty = np.flatnonzero(~mask.reshape(len(mask), -1).any(axis=1))
         if empty.size:
             first = int(empty[0])
             raise ValueError(
@@ -219,8 +231,6 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
                 f"missing, NaN or constant in it. Its leads are {', '.join(ecgs[first].lead_names)}. Leave it out, or "
                 "check lead_names= and truncation=."
             )
-        padding_mask = torch.from_numpy(mask)
-        input_values = normalize(torch.from_numpy(values), padding_mask, self.normalization)
         if return_tensors == "pt":
             return BatchFeature({"input_values": input_values, "padding_mask": padding_mask})
         if return_tensors not in (None, "np"):

@@ -13,7 +13,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-# Neighbouring samples differ little: differences packed into as few bits as they need are half the size of dictionaries.
+# Neighbouring samples differ little: packed differences take half the room of dictionaries.
 _ENCODING_OF_SAMPLES = "DELTA_BINARY_PACKED"
 _COMPRESSION = "snappy"
 

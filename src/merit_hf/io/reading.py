@@ -7,6 +7,7 @@ import importlib
 import inspect
 import os
 import pkgutil
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,12 +62,18 @@ def read_ecg(path: str | os.PathLike[str], **options: Any) -> EcgRecord:
         if not head:
             raise ValueError(f"{path} is empty (0 bytes); expected an ECG file.")
     chosen = _choose(path, head)
-    accepted = inspect.signature(chosen.read).parameters
+    accepted = _options_of(chosen.read)
     unknown = sorted(set(options) - set(accepted))
     if unknown:
-        takes = ", ".join(f"{name}=" for name in list(accepted)[1:])
+        takes = ", ".join(f"{name}=" for name in accepted)
         raise ValueError(f"{path} is a {chosen.NAME} file; it does not take {', '.join(unknown)}. It takes: {takes}.")
     return chosen.read(path, **options)
+
+
+@lru_cache(maxsize=64)
+def _options_of(read: Callable[..., EcgRecord]) -> tuple[str, ...]:
+    """What a format takes beside the path."""
+    return tuple(inspect.signature(read).parameters)[1:]
 
 
 def _choose(path: Path, head: bytes) -> Format:
