@@ -21,7 +21,11 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python benchmarks/wfdb_reading.py
+	$(BIN)/python benchmarks/builder.py
 	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/feature_extraction.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/training_step.py
 
 # The stamp is written last: an interrupted installation is done again.

@@ -1,19 +1,25 @@
-"""What one training record costs to fetch, to make into tensors and to augment, in ms and in copies of its tensor.
+"""What one training record costs to fetch, to make into tensors, to augment and to tokenize, in CPU ms.
 
-The unit of the last column is a plain NumPy copy of the record's float32 tensor out of a batch that no cache holds,
-measured in turn with the rest: it says how far from memory bandwidth a step is, on any machine. One thread.
+"loader and collator" is what the target is stated for: rows read from the disk by `PretrainingDataset.__getitems__`
+and made into normalised tensors by `MeritCollator` with the feature extractor, without augmentation, text and noise of
+masks, which are listed apart. "copy" is a plain NumPy copy of the record's float32 tensor out of memory that no cache
+holds: it says how far from memory bandwidth a step is.
 """
 
+from __future__ import annotations
+
 import argparse
-import json
+import os
+import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import datasets
 import numpy as np
-import torch
+from stopwatch import time_steps, write_json
 
 from merit_hf import STANDARD_12, EcgRecord, MeritFeatureExtractor, MeritProcessor
 from merit_hf.data.augmentation import EcgAugmentation
@@ -25,6 +31,16 @@ from merit_hf.data.randomness import record_generator
 from merit_hf.data.report_augmentation import ReportAugmentation
 from merit_hf.training.text_tower import train_tokenizer
 
+TARGETS = {"loader and collator": 0.06}
+EXPLAINED = {
+    "copy": "NumPy copy of a record's tensor",
+    "fetch": "rows from the disk",
+    "tensors": "rows to tensors by the feature extractor",
+    "loader and collator": "both: rows from the disk to tensors",
+    "augmentation": "augmentation of the tensors",
+    "text": "reports cleaned, shown in part and tokenized",
+    "everything": "rows from the disk to a training batch, with augmentation, text and noise of masks",
+}
 FINDINGS = (
     "sinus rhythm",
     "left axis deviation",
@@ -48,18 +64,6 @@ def random_corpus(folder: Path, num_records: int, sampling_rate: float) -> datas
     return datasets.load_from_disk(folder)
 
 
-def milliseconds(steps: dict[str, Callable[[int], object]], batch_size: int, repeats: int) -> dict[str, float]:
-    """Least ms a record of each step; steps take turns, so that a busy moment of the machine hits all alike."""
-    best = dict.fromkeys(steps, float("inf"))
-    for repeat in range(repeats + 1):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step(repeat)
-            if repeat:  # the first round warms up
-                best[name] = min(best[name], (time.perf_counter() - start) / batch_size * 1e3)
-    return best
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -73,7 +77,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20, help="measured rounds; the best counts (default: 20)")
     parser.add_argument("--output", type=Path, help="write the numbers to this JSON file too")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     datasets.disable_progress_bars()
 
     with tempfile.TemporaryDirectory() as folder:
@@ -112,30 +115,23 @@ def main() -> None:
             generators = [record_generator(0, repeat, row["index"], "augmentation") for row in rows]
             return EcgAugmentation()(*signals, generators, extractor.sampling_rate)
 
+        def fetch(repeat: int) -> list[dict[str, object]]:
+            return dataset.__getitems__(batches[repeat % len(batches)])
+
         steps: dict[str, Callable[[int], object]] = {
             "copy": copy,
-            "fetch": lambda repeat: dataset.__getitems__(batches[repeat % len(batches)]),
-            "tensors": lambda repeat: plain(rows),
+            "fetch": fetch,
+            "tensors": lambda _: plain(rows),
+            "loader and collator": lambda repeat: plain(fetch(repeat)),
             "augmentation": augment,
-            "everything": lambda repeat: everything(dataset.__getitems__(batches[repeat % len(batches)])),
+            "text": lambda _: everything._text(rows),
+            "everything": lambda repeat: everything(fetch(repeat)),
         }
-        times = milliseconds(steps, arguments.batch_size, arguments.repeats)
+        timings = time_steps(steps, arguments.batch_size, arguments.repeats)
 
-    explained = {
-        "copy": "NumPy copy of a record's tensor",
-        "fetch": "rows from the disk",
-        "tensors": "rows to tensors by the feature extractor",
-        "augmentation": "augmentation of the tensors",
-        "everything": "rows from the disk to a training batch, with text and noise",
-    }
-    print(f"{'step':<14}{'ms/record':>10}{'copies':>9}")
-    for name, value in times.items():
-        print(f"{name:<14}{value:>10.4f}{value / times['copy']:>9.1f}   {explained[name]}")
-    if arguments.output:
-        numbers = {name: {"ms_per_record": value, "copies": value / times["copy"]} for name, value in times.items()}
-        arguments.output.write_text(
-            json.dumps({"batch_size": arguments.batch_size, "steps": numbers}, indent=2) + "\n"
-        )
+    targets = TARGETS if extractor.sampling_rate == arguments.sampling_rate and not arguments.corpus else {}
+    timings.show(targets, EXPLAINED)
+    write_json(arguments.output, timings.facts(targets, batch_size=arguments.batch_size), sys.argv)
 
 
 if __name__ == "__main__":

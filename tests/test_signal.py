@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import signal as scipy_signal
 
-from merit_hf.signal_merit import bandpass, bridge_gaps, has_signal, rate_ratio, resample
+from merit_hf.signal_merit import _low_pass, bandpass, bridge_gaps, has_signal, rate_ratio, resample
 
 
 def tone(frequency, rate, seconds=10.0, phase=0.3):
@@ -37,6 +37,15 @@ def test_resampling_is_the_polyphase_filter_of_scipy(up, down):
     assert resampled.shape == expected.shape
     # Ours gives each phase of the filter unit gain, theirs all phases together: with one phase they are the same.
     np.testing.assert_allclose(resampled, expected, atol=2e-6 if up == 1 else 5e-3)
+
+
+@pytest.mark.parametrize("num_samples", [1, 7, 50, 1001, 5000])
+@pytest.mark.parametrize("down", [2, 5, 10])
+def test_leaving_out_samples_is_the_routine_of_scipy_bit_for_bit(num_samples, down):
+    values = np.random.default_rng(0).standard_normal((3, 2, num_samples)).astype(np.float32) + 5
+    expected = scipy_signal.resample_poly(values, 1, down, axis=-1, window=_low_pass(1, down), padtype="edge")
+    np.testing.assert_array_equal(resample(values, 1, down), expected)
+    np.testing.assert_array_equal(resample(values[1, 1], 1, down), expected[1, 1])
 
 
 @pytest.mark.parametrize(("rate", "wanted"), [(500, 100), (360, 100), (257, 100), (100, 250), (62.4725, 100)])

@@ -31,6 +31,7 @@ from .signal_merit import bandpass, bridge_gaps, has_signal, rate_ratio, resampl
 NORMALIZATIONS = ("zscore", "zscore_record", "none")
 TRUNCATIONS = ("first", "center", "random")
 SMALLEST_DEVIATION = 1e-6  # mV; a millionth of the size of a QRS complex: below it a lead is flat but for rounding
+SAMPLES_AT_ONCE = 2**18  # of all leads together: 1 MB of float32
 _INHERITED_FIELDS = ("feature_size", "padding_value", "padding_side", "return_attention_mask")
 _SAVED_EXTRAS = ("feature_extractor_type", "processor_class", "auto_map")
 
@@ -60,13 +61,24 @@ def normalize(values: torch.Tensor, padding_mask: torch.Tensor, mode: str = "zsc
     """
     if mode not in NORMALIZATIONS:
         raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {mode!r}.")
-    masked = ~padding_mask
-    values = values.masked_fill(masked, 0.0)
+    return _normalize_in_place(values.clone(), padding_mask, mode)
+
+
+def _normalize_in_place(values: torch.Tensor, padding_mask: torch.Tensor, mode: str) -> torch.Tensor:
+    # Filling takes most of the time, and most ECGs have nothing to fill. A GPU would have to wait for the answer.
+    nothing_masked = padding_mask.device.type == "cpu" and padding_mask.numpy().all()  # torch's own `all` is slow
+    masked = None if nothing_masked else ~padding_mask
+    if masked is not None:
+        values.masked_fill_(masked, 0.0)
     if mode == "none":
         return values
-    num_real = padding_mask.sum(dim=-1, keepdim=True, dtype=values.dtype)  # (..., leads, 1)
+    if masked is None:
+        num_real = torch.full_like(values[..., :1], values.shape[-1])  # (..., leads, 1)
+    else:
+        num_real = padding_mask.sum(dim=-1, keepdim=True, dtype=values.dtype)
     values -= _sums_over_time(values) / num_real.clamp(min=1)
-    values.masked_fill_(masked, 0.0)
+    if masked is not None:
+        values.masked_fill_(masked, 0.0)
     squares = _sums_over_time(values.square())
     if mode == "zscore_record":
         squares, num_real = squares.sum(dim=-2, keepdim=True), num_real.sum(dim=-2, keepdim=True)
@@ -201,17 +213,23 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         ecgs = self._ecgs(ecg, sampling_rate, lead_names, units)
         generators = self._generators(generator, len(ecgs))
         windows = [self._crop(item, source) for item, source in zip(ecgs, generators, strict=True)]
-        # What is alike goes through together; a batch from a corpus is one group, and then nothing is copied twice.
+        # What is alike goes through together, but no more of it at once than a processor's cache holds.
         groups: dict[tuple[Any, ...], list[int]] = {}
         for index, window in enumerate(windows):
             groups.setdefault((window.signal.shape, *window[1:]), []).append(index)
-        made = [self._window([windows[index] for index in group], group) for group in groups.values()]
-        if len(made) == 1:
-            values, mask = made[0]
-        else:
-            order = np.argsort([index for group in groups.values() for index in group])
-            values, mask = (np.concatenate(parts)[order] for parts in zip(*made, strict=True))
-        empty = np.flatnonzero(~mask.any(axis=(1, 2)))
+        shape = (len(windows), len(self.lead_names), self.num_samples)
+        values, mask = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=bool)
+        for group in groups.values():
+            size = max(SAMPLES_AT_ONCE // windows[group[0]].signal.size, 1)
+            for part in (group[start : start + size] for start in range(0, len(group), size)):
+                in_a_row = part[-1] - part[0] == len(part) - 1
+                place = slice(part[0], part[-1] + 1) if in_a_row else part  # of a slice the parts are views
+                part_values, part_mask = values[place], mask[place]
+                self._window([windows[index] for index in part], part, part_values, part_mask)
+                _normalize_in_place(torch.from_numpy(part_values), torch.from_numpy(part_mask), self.normalization)
+                if not in_a_row:
+                    values[place], mask[place] = part_values, part_mask
+        empty = np.flatnonzero(~mask.reshape(len(mask), -1).any(axis=1))
         if empty.size:
             first = int(empty[0])
             raise ValueError(
@@ -219,13 +237,11 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
                 f"missing, NaN or constant in it. Its leads are {', '.join(ecgs[first].lead_names)}. Leave it out, or "
                 "check lead_names= and truncation=."
             )
-        padding_mask = torch.from_numpy(mask)
-        input_values = normalize(torch.from_numpy(values), padding_mask, self.normalization)
         if return_tensors == "pt":
-            return BatchFeature({"input_values": input_values, "padding_mask": padding_mask})
+            return BatchFeature({"input_values": torch.from_numpy(values), "padding_mask": torch.from_numpy(mask)})
         if return_tensors not in (None, "np"):
             raise ValueError(f"return_tensors must be 'pt', 'np' or None, got {return_tensors!r}.")
-        arrays = {"input_values": input_values.numpy(), "padding_mask": mask}
+        arrays = {"input_values": values, "padding_mask": mask}
         return BatchFeature(arrays if return_tensors else {name: list(array) for name, array in arrays.items()})
 
     def windows(self, record: Any) -> list[Any]:
@@ -335,13 +351,14 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
     def _max_gap(self, rate: float) -> int:
         return int(self.max_gap_duration * rate + 1e-9)
 
-    def _window(self, windows: list[_Ecg], indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Values before normalisation, and mask, of windows alike in all but their samples.
+    def _window(self, windows: list[_Ecg], indices: Sequence[int], values: np.ndarray, mask: np.ndarray) -> None:
+        """Fills in values before normalisation, and mask, of windows alike in all but their samples.
 
         Both (batch, leads, num_samples). `indices` are the places of the windows in the whole batch, for messages.
         """
         _, rate, names, units = windows[0]
-        signal = np.empty((len(windows), *windows[0].signal.shape), dtype=np.float32)
+        shape = (len(windows), *windows[0].signal.shape)
+        signal = values if shape == values.shape else np.empty(shape, dtype=np.float32)
         for row, window in zip(signal, windows, strict=True):
             row[...] = window.signal
         finite = np.isfinite(signal)
@@ -361,14 +378,14 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         up, down = rate_ratio(rate, self.sampling_rate)
         signal = resample(signal, up, down)
         num_samples = min(signal.shape[-1], self.num_samples)
-        shape = (*signal.shape[:-1], self.num_samples)
-        values, mask = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=bool)
-        values[..., :num_samples] = signal[..., :num_samples]
+        if signal is not values:
+            values[..., :num_samples] = signal[..., :num_samples]
+            values[..., num_samples:] = 0.0
         mask[..., :num_samples] = present[..., None]
+        mask[..., num_samples:] = False
         if real is not None:
             nearest = (np.arange(num_samples) * down + up // 2) // up
             mask[..., :num_samples] &= real[..., np.minimum(nearest, real.shape[-1] - 1)]
-        return values, mask
 
     def _arrange_leads(
         self, signal: np.ndarray, present: np.ndarray, real: np.ndarray | None, names: tuple[str, ...], units: str
@@ -426,11 +443,12 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         length, total = self._window_length(item.sampling_rate), item.signal.shape[1]
         up, down = rate_ratio(item.sampling_rate, self.sampling_rate)
         window = self._crop(item, None)
-        mask = self._window([window], [0])[1][0]
+        values, mask = (np.empty((1, len(self.lead_names), self.num_samples), dtype) for dtype in (np.float32, bool))
+        self._window([window], [0], values, mask)
         finite = np.isfinite(window.signal)
         _, real = bridge_gaps(window.signal, finite, self._max_gap(item.sampling_rate))
         origin = self._origin(item.lead_names, item.units)
-        for lead, real_samples in zip(self.lead_names, mask, strict=True):
+        for lead, real_samples in zip(self.lead_names, mask[0], strict=True):
             if not real_samples.any() and origin[lead] == "given":
                 given = finite[item.lead_names.index(lead)]
                 origin[lead] = "constant" if given.any() else "missing"

@@ -118,13 +118,18 @@ def canonical_units(units: str) -> str:
     Raises:
         ValueError: the unit is not a voltage and not `"zscore"`.
     """
-    key = units.strip().casefold() if isinstance(units, str) else ""
+    if isinstance(units, str) and (known := _known_units(units)) is not None:
+        return known
+    raise ValueError(f"Unknown units {units!r}. Expected units= one of 'mV', 'uV', 'V', 'nV' or 'zscore'.")
+
+
+@lru_cache(maxsize=1024)
+def _known_units(units: str) -> str | None:
+    key = units.strip().casefold()
     key = _UNIT_ALIASES.get(key, key)
     if key == "zscore":
         return "zscore"
-    if key in _MILLIVOLTS:
-        return key[:-1] + "V"
-    raise ValueError(f"Unknown units {units!r}. Expected units= one of 'mV', 'uV', 'V', 'nV' or 'zscore'.")
+    return key[:-1] + "V" if key in _MILLIVOLTS else None
 
 
 def to_millivolts(values: Any, units: str) -> Any:

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from datasets import Features
 from datasets.utils import tqdm
 
 from merit_hf.data.card import CardFacts
@@ -34,6 +35,7 @@ from merit_hf.data.corpus import (
     row_from_record,
     write_corpus,
 )
+from merit_hf.data.parquet_file import write_parquet
 from merit_hf.data.row import exact_counts, faithful_gain
 from merit_hf.io import EcgRecord
 
@@ -224,6 +226,24 @@ def test_row_groups_are_what_a_streaming_reader_can_hold(tmp_path: Path) -> None
     shard = next((tmp_path / "c" / "data").glob("train-*"))
     groups = pq.ParquetFile(shard).metadata
     assert max(groups.row_group(number).num_rows for number in range(groups.num_row_groups)) <= 128
+
+
+def test_files_restore_the_features_and_pack_the_samples(corpus: Path, tmp_path: Path) -> None:
+    shard = next((corpus / "data").glob("train-*"))
+    schema = pq.read_schema(shard)
+    assert Features.from_arrow_schema(schema) == corpus_features({"labels": LABELS})
+    group = pq.ParquetFile(shard).metadata.row_group(0)
+    columns = {column.path_in_schema: column for column in map(group.column, range(group.num_columns))}
+    assert "DELTA_BINARY_PACKED" in columns["signal.list.element"].encodings
+    assert columns["ecg_id"].compression == columns["signal.list.element"].compression == "SNAPPY"
+    assert columns["ecg_id"].statistics.min == "ecg0"
+
+
+def test_a_file_without_rows_has_its_columns(tmp_path: Path) -> None:
+    features = corpus_features({"labels": LABELS})
+    assert write_parquet(tmp_path / "empty.parquet", features, iter(())) == 0
+    assert Features.from_arrow_schema(pq.read_schema(tmp_path / "empty.parquet")) == features
+    assert pq.read_table(tmp_path / "empty.parquet").num_rows == 0
 
 
 def test_corpora_in_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:

@@ -212,8 +212,10 @@ def record_from_row(row: Mapping[str, Any]) -> EcgRecord:
         )
     counts = counts.reshape(len(lead_names), int(row["num_samples"]))
     gain = np.asarray(row["adc_gain"], dtype=np.float32)
-    signal = counts.astype(np.float32) / gain[:, None]
-    signal[counts == MISSING] = np.nan
+    signal = counts.astype(np.float32)
+    signal /= gain[:, None]
+    if counts.min(initial=0) == MISSING:
+        signal[counts == MISSING] = np.nan
     return EcgRecord(
         signal=signal,
         sampling_rate=float(row["sampling_rate"]),

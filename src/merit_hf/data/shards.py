@@ -5,7 +5,7 @@ What a corpus is, and how finished shards become a folder, is in `corpus.py`; wh
 Shards are the same bytes in every run: where one begins depends only on the number of items in its split. So a
 conversion that was stopped goes on with the shards that are missing, and ends as if it had never been stopped.
 
-The writing itself is the datasets library's, by `arrow_builder.py`.
+The writing itself is in `parquet_file.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from datasets.utils import tqdm
 
 from merit_hf import __version__
 
-from .arrow_builder import write_parquet
+from .parquet_file import write_parquet
 from .row import MISSING, SkipRecord, signal_hash, table_from_rows
 from .splits import SPLITS
 
@@ -193,7 +193,7 @@ def _write_shard(corpus: CorpusBuilder, task: _Task) -> Shard:
             yield table_from_rows(rows, features)
 
     try:
-        write_parquet(unfinished, features, tables)
+        write_parquet(unfinished, features, tables())
     except ValueError as error:
         raise ValueError(f"{task.split}: {error}") from error
     hashes = np.array(signals, dtype=np.uint64)
@@ -232,7 +232,7 @@ def shard_without(
                 yield table.take(kept).combine_chunks().cast(features.arrow_schema)
 
     path = folder / shard.path.name
-    write_parquet(path, features, tables)
+    write_parquet(path, features, tables())
     signals = np.delete(shard.signals, list(rows))
     return Shard(path, shard.split, _digest_on_disk(path), len(signals), [*shard.skipped, *rows.values()], signals)
 

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import os
 import pkgutil
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,7 +56,7 @@ def read_ecg(path: str | os.PathLike[str], **options: Any) -> EcgRecord:
     """
     path = Path(path)
     chosen = _format_of(path)
-    accepted = _options(chosen)
+    accepted = _options_of(chosen.read)
     unknown = sorted(set(options) - set(accepted))
     if unknown:
         takes = ", ".join(f"{name}=" for name in accepted)
@@ -65,11 +66,7 @@ def read_ecg(path: str | os.PathLike[str], **options: Any) -> EcgRecord:
 
 def options_of(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """Names of the options that `read_ecg` takes for this file; ValueError if it is of no known format."""
-    return _options(_format_of(Path(path)))
-
-
-def _options(chosen: Format) -> tuple[str, ...]:
-    return tuple(inspect.signature(chosen.read).parameters)[1:]
+    return _options_of(_format_of(Path(path)).read)
 
 
 def _format_of(path: Path) -> Format:
@@ -80,6 +77,12 @@ def _format_of(path: Path) -> Format:
         if not head:
             raise ValueError(f"{path} is empty (0 bytes); expected an ECG file.")
     return _choose(path, head)
+
+
+@lru_cache(maxsize=64)
+def _options_of(read: Callable[..., EcgRecord]) -> tuple[str, ...]:
+    """What a format takes beside the path."""
+    return tuple(inspect.signature(read).parameters)[1:]
 
 
 def _choose(path: Path, head: bytes) -> Format:

@@ -207,7 +207,7 @@ def _units_by_segment(wfdb: Any, record_path: str, names: list[str]) -> list[str
 def _same_rate(values: list[np.ndarray], samples_per_frame: list[int]) -> tuple[np.ndarray, int]:
     """Stacks leads to (leads, samples); where they are sampled unequally often a frame, each frame is averaged."""
     if len(set(samples_per_frame)) == 1:
-        return np.stack(values), samples_per_frame[0]
+        return np.stack(values, dtype=np.float32, casting="same_kind"), samples_per_frame[0]
     frames = zip(values, samples_per_frame, strict=True)
     return np.stack([lead.reshape(-1, each).mean(axis=1) for lead, each in frames]), 1
 
