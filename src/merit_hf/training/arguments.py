@@ -45,6 +45,7 @@ def _fields_of_report_augmentation() -> Schema:
 
 
 _CLASS_CONSTANTS = {"model_type", "base_config_key", "sub_configs_defaults"}
+_SHUFFLE_ROW_GROUPS = 8
 # The shape of the input is said once, in `feature_extractor`.
 _SET_BY_PROCESSOR = {"num_leads", "num_samples", "sampling_rate"}
 
@@ -104,7 +105,10 @@ class PretrainingArguments:
     """All arguments of `examples/pretrain.py`."""
 
     # What is read and written
-    corpus: str = option(help="folder of a converted corpus, as dataset_scripts/ write it")
+    corpus: str = option(
+        help="folder of a converted corpus, as dataset_scripts/ write it, or its name on the Hub (owner/name); with "
+        "streaming also a URL (hf://datasets/owner/name@revision, https://...)"
+    )
     output_dir: str = option(help="folder of the run: checkpoints, logs and the final model")
     overwrite: bool = option(False, help="replace what an earlier run left in output_dir")
     resume_from_checkpoint: str | None = option(
@@ -113,6 +117,17 @@ class PretrainingArguments:
     train_split: str = option("train", help="split to learn from")
     validation_split: str = option("validation", help="split for the validation loss, clean and with fixed masks")
     max_train_samples: int | None = option(None, help="use only the first ones of the training split", unit="records")
+    streaming: bool = option(
+        False,
+        help="read the corpus row group by row group as it is trained on, from a folder or a URL, without preparing a "
+        "copy; memory does not grow with it, batches are not made by report length, and records mix within "
+        "shuffle_row_groups",
+    )
+    shuffle_row_groups: int = option(
+        _SHUFFLE_ROW_GROUPS,
+        help="row groups (of at most 128 records) mixed with one another when streaming; twice as many are in memory",
+        unit="row groups",
+    )
 
     # What is trained
     model: dict[str, Any] = option(
@@ -219,6 +234,12 @@ class PretrainingArguments:
         limit, samples = self.save_total_limit, self.max_train_samples
         _require(limit is None or limit >= 1, f"save_total_limit={limit} must be at least 1, or null to keep all")
         _require(samples is None or samples >= 1, f"max_train_samples={samples} must be at least 1, or null for all")
+        window = self.shuffle_row_groups
+        _require(window >= 1, f"shuffle_row_groups={window} must be at least 1")
+        _require(
+            self.streaming or window == _SHUFFLE_ROW_GROUPS,
+            f"shuffle_row_groups={window} changes nothing without --streaming true",
+        )
         _require(0 <= self.seed < 2**32, f"seed={self.seed} must be from 0 to 2**32 - 1")
         for field in ("adam_beta1", "adam_beta2"):
             _require(0 <= getattr(self, field) < 1, f"{field}={getattr(self, field)} must be in [0, 1)")

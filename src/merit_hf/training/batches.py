@@ -5,8 +5,8 @@ Which records meet in a batch of the run is decided in `data/batching.py`; here 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, cast
 
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -66,9 +66,19 @@ class WholeBatches(Sampler[list[int]]):
         return len(self.batches)
 
 
+class GivenRows(Dataset[dict[str, Any]]):
+    """The dataset of a loader whose batches are not keys but the rows themselves; workers only collate them."""
+
+    def __getitem__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return row
+
+    def __getitems__(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return rows
+
+
 def make_loader(
     dataset: Dataset[Any],
-    batches: Sampler[Any] | Sequence[Any],
+    batches: Iterable[Sequence[Any]],
     collator: Collator,
     num_workers: int = 0,
     pin_memory: bool = False,
@@ -76,7 +86,7 @@ def make_loader(
     """A loader of the given batches. It draws nothing from the global random state that a result depends on."""
     return DataLoader(
         dataset,
-        batch_sampler=batches,
+        batch_sampler=cast(Any, batches),  # torch asks for no more than that it can be iterated
         collate_fn=collator,
         num_workers=num_workers,
         pin_memory=pin_memory,

@@ -20,7 +20,6 @@ from transformers.utils.logging import disable_progress_bar
 
 from ..command_line import write_yaml
 from ..configuration_merit import MeritConfig
-from ..data.batching import ReportLengthBatchSampler
 from ..modeling_merit import MeritForPreTraining
 from ..objective_merit import gather_with_gradient
 from ..processing_merit import MeritProcessor
@@ -31,6 +30,7 @@ from .continuation import checkpoint_to_resume, read_progress
 from .embedding_means import fill_embedding_means
 from .optimizer import build_optimizer, parameter_groups, set_learning_rate
 from .processes import from_main_process, load_weights, make_accelerator
+from .record_source import TrainingBatches
 from .run_data import RunData
 from .run_folder import ARGUMENTS_FILE, RunFolder
 from .running_metrics import RunningMetrics, TrainingSummary, metrics_of_pass, short_text
@@ -92,7 +92,7 @@ class Pretrainer:
         """The run's processor: made and written once, by one process, and read by all, now and on resume."""
 
         def write(folder: Path) -> None:
-            starting_processor(self.arguments, self.data.train_reports).save_pretrained(folder)
+            starting_processor(self.arguments, self.data.train.reports_for_tokenizer()).save_pretrained(folder)
             write_yaml(self.arguments, folder / ARGUMENTS_FILE)
 
         if self.accelerator.is_main_process and not self.run_folder.arguments_file.is_file():
@@ -118,8 +118,7 @@ class Pretrainer:
         return {
             "num_processes": self.accelerator.num_processes,
             "mixed_precision": self.accelerator.mixed_precision,
-            "train_records": len(self.data.train),
-            "reports": sum(map(bool, self.data.train_reports)),
+            **self.data.train.identity(),
         }
 
     def _value(self, stage: int, field: str) -> Any:
@@ -162,7 +161,7 @@ class Pretrainer:
         )
 
     def _plan(self, stage: int) -> StagePlan:
-        batches = self.data.batch_sampler(stage, self.stage_configs[stage], self.processor)
+        batches = self.data.training_batches(stage, self.stage_configs[stage], self.processor)
         accumulated = self._value(stage, "gradient_accumulation_steps")
         steps_per_epoch = len(batches) // accumulated
         num_steps = self._value(stage, "max_steps")
@@ -283,12 +282,12 @@ class Pretrainer:
         self._write_line("training", line)
 
     def _validate(self, plan: StagePlan, epoch: float) -> None:
-        progress, dataset = self.progress, self.data.validation
-        if dataset is None:
+        progress, source = self.progress, self.data.validation
+        if source is None:
             return
         batch_size = self.arguments.per_device_eval_batch_size
         batch_size = batch_size or self._value(plan.stage, "per_device_train_batch_size")
-        batches = self.data.clean_batches(dataset, batch_size, self.processor, self.model.config)
+        batches = self.data.clean_batches(source, batch_size, self.processor, self.model.config)
         with self.accelerator.autocast():
             metrics = validate(self.model, batches, self._sum)
         if progress.best_validation_loss is None or metrics["validation_loss"] < progress.best_validation_loss:
@@ -347,7 +346,7 @@ class StagePlan:
     """
 
     stage: int
-    batches: ReportLengthBatchSampler
+    batches: TrainingBatches
     accumulated: int
     steps_per_epoch: int
     num_steps: int
