@@ -189,11 +189,17 @@ def _open_corpus(corpus: str | os.PathLike[str], split: str) -> tuple[Any, str]:
 def _pinned(url: str) -> str:
     """The URL of a corpus on the Hub by the commit it has now, so that a push cannot change it under a run."""
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     named = _HUB_REVISION.fullmatch(url)
     if named is None:
         raise ValueError(f"corpus {url} should be {HUB_URL}owner/name or {HUB_URL}owner/name@revision")
-    commit = HfApi().dataset_info(named["name"], revision=named["revision"]).sha
+    try:
+        commit = HfApi().dataset_info(named["name"], revision=named["revision"]).sha
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise ValueError(
+            f"the Hub has no data set {url}, or it needs a login: {' '.join(str(error).split())}"
+        ) from error
     logger.info("reading %s at revision %s", named["name"], commit)
     return f"{HUB_URL}{named['name']}@{commit}"
 
@@ -207,9 +213,8 @@ def _retried(what: str, attempt: Callable[[], T], stopped: threading.Event | Non
             if not isinstance(error, pa.ArrowException):
                 raise
             fault: Exception = error
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{what} could not be read: there is no such file ({error})") from error
         except Exception as error:  # noqa: BLE001 - every file system raises what its HTTP library happens to
+            # a file that is not there too: so does fsspec call a server that does not answer
             fault = error
         if number == len(SECONDS_BEFORE_RETRY) or stopped.wait(SECONDS_BEFORE_RETRY[number]):
             break
