@@ -175,3 +175,21 @@ def finetuned_run(wave_corpus: Path, finetuning_recipe: Path, tmp_path_factory: 
         AcceleratorState._reset_state(reset_partial_state=True)
         PartialState._reset_state()
     return folder, summary
+
+
+@pytest.fixture(scope="session")
+def cut_corpus(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`small_corpus` in shards of at most 13 records and row groups of at most 4, as a large corpus has many."""
+    import pyarrow.parquet as pq
+
+    folder = tmp_path_factory.mktemp("corpora") / "cut"
+    (folder / "data").mkdir(parents=True)
+    (folder / "README.md").write_text((small_corpus / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
+    for split in ("train", "validation", "test"):
+        (shard,) = (small_corpus / "data").glob(f"{split}-*.parquet")
+        table = pq.read_table(shard)
+        parts = [table.slice(start, 13) for start in range(0, len(table), 13)]
+        for number, part in enumerate(parts):
+            name = f"{split}-{number:05d}-of-{len(parts):05d}.parquet"
+            pq.write_table(part, folder / "data" / name, row_group_size=4)
+    return folder

@@ -128,7 +128,7 @@ def test_fine_tuning_is_asked_for_once_a_seed(tiny_run, corpora, tmp_path):
 
 
 def test_studies_are_kept_too(benchmark, monkeypatch):
-    # The fixture's corpus has no validation split by that name: the study says so rather than choose on the test split.
+    # Without a validation split the study refuses rather than choose penalties on the test split.
     with pytest.raises(ValueError, match="validation"):
         structure_study(benchmark)
 

@@ -47,11 +47,14 @@ def losses(folder: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("streaming", [False, True], ids=["map-style", "streamed"])
 def test_killed_at_a_random_step_and_resumed_it_has_the_losses_of_an_unbroken_run(
-    small_corpus: Path, small_recipe: Path, tmp_path: Path
+    cut_corpus: Path, small_recipe: Path, tmp_path: Path, streaming: bool
 ) -> None:
-    words = [small_recipe, "--corpus", small_corpus, "--max_steps", "60", "--save_strategy", "steps"]
-    words += ["--save_steps", "7", "--logging_steps", "2"]
+    words = [small_recipe, "--corpus", cut_corpus, "--max_steps", "60", "--save_strategy", "steps"]
+    words += ["--save_steps", "7", "--logging_steps", "2", "--streaming", str(streaming)]
+    if streaming:
+        words += ["--shuffle_row_groups", "3", "--dataloader_num_workers", "1"]
     whole = run(*words, "--output_dir", tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
 
@@ -119,6 +122,34 @@ def test_two_processes_have_the_losses_of_one_and_resume_exactly(
     done = run(*words, "--resume_from_checkpoint", "latest", processes=2)
     assert done.returncode == 0, done.stderr
     assert losses(two) == together
+
+
+@pytest.mark.slow
+def test_two_processes_stream_their_parts_and_resume_exactly(
+    cut_corpus: Path, small_recipe: Path, tmp_path: Path
+) -> None:
+    words: list[str | Path] = [
+        small_recipe,
+        "--corpus",
+        cut_corpus,
+        "--streaming",
+        "true",
+        "--shuffle_row_groups",
+        "2",
+    ]
+    words += ["--per_device_train_batch_size", "4", "--save_strategy", "steps", "--save_steps", "4"]
+    words += ["--save_total_limit", "null", "--output_dir", tmp_path / "run"]
+    done = run(*words, processes=2)
+    assert done.returncode == 0, done.stderr
+    whole, weights = losses(tmp_path / "run"), load_file(tmp_path / "run" / "model.safetensors")
+    assert len(whole) == 2 * (48 // 8) + 2  # a line a step, and a validation an epoch
+    for later in ("step-000008", "step-000012"):
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / later)
+    done = run(*words, "--resume_from_checkpoint", "latest", processes=2)
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path / "run") == whole
+    again = load_file(tmp_path / "run" / "model.safetensors")
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
 
 
 def test_help_and_bad_input_answer_in_plain_words(small_corpus: Path, small_recipe: Path, tmp_path: Path) -> None:

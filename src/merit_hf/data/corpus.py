@@ -42,6 +42,7 @@ from .splits import SPLITS
 logger = logging.getLogger(__name__)
 
 SECONDS_TO_WAIT_FOR_LOCK = 5.0  # the worker processes of a killed conversion need a moment to notice
+HUB_URL = "hf://datasets/"
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 __all__ = [
@@ -330,7 +331,7 @@ def _is_corpus(folder: Path) -> bool:
 
 
 def load_corpus(path: str | os.PathLike[str], split: str | None = None, streaming: bool = False) -> Any:
-    """Opens a converted corpus: a folder, or the name of one on the Hub (`owner/name`).
+    """Opens a converted corpus: a folder, or the name of one on the Hub (`owner/name`, `hf://datasets/owner/name`).
 
     Returns:
         What `datasets.load_dataset` gives: a `Dataset` (an `IterableDataset` if `streaming`) of one split, or all of
@@ -339,12 +340,20 @@ def load_corpus(path: str | os.PathLike[str], split: str | None = None, streamin
     Raises:
         ValueError: the folder is missing or holds no corpus, or the corpus has no such split.
     """
+    if str(path).startswith(HUB_URL):
+        name, _, revision = str(path).removeprefix(HUB_URL).rstrip("/").partition("@")
+        return datasets.load_dataset(name, split=split, streaming=streaming, revision=revision or None)
     if Path(path).exists() or not HUB_NAME.fullmatch(str(path)):
-        if not _is_corpus(Path(path)):
-            raise ValueError(
-                f"{path} is no corpus (README.md and data/*.parquet); make one with a command of dataset_scripts/"
-            )
-        if split is not None and not any((Path(path) / "data").glob(f"{split}-*.parquet")):
-            there = sorted({shard.name.split("-")[0] for shard in (Path(path) / "data").glob("*.parquet")})
-            raise ValueError(f"corpus {path} has no split {split!r}; it has {', '.join(there)}")
+        check_corpus_folder(path, split)
     return datasets.load_dataset(str(path), split=split, streaming=streaming)
+
+
+def check_corpus_folder(path: str | os.PathLike[str], split: str | None = None) -> None:
+    """Raises ValueError if the folder is missing or holds no corpus, or if the corpus has no such split."""
+    if not _is_corpus(Path(path)):
+        raise ValueError(
+            f"{path} is no corpus (README.md and data/*.parquet); make one with a command of dataset_scripts/"
+        )
+    if split is not None and not any((Path(path) / "data").glob(f"{split}-*.parquet")):
+        there = sorted({shard.name.split("-")[0] for shard in (Path(path) / "data").glob("*.parquet")})
+        raise ValueError(f"corpus {path} has no split {split!r}; it has {', '.join(there)}")

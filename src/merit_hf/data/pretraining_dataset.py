@@ -19,7 +19,7 @@ from .batching import RecordKey
 from .report_augmentation import ReportAugmentation, usable_report
 
 # What training reads; labels and simulator parameters are left on the disk.
-_COLUMNS = (
+COLUMNS = (
     "ecg_id",
     "signal",
     "num_samples",
@@ -32,6 +32,7 @@ _COLUMNS = (
     "age",
     "sex",
 )
+REPORT_COLUMNS = ("report", "report_language")
 _READ_AT_ONCE = 10_000
 
 
@@ -57,10 +58,10 @@ class PretrainingDataset(Dataset[dict[str, Any]]):
                 f"corpus_split must be one split as a datasets.Dataset, but is a {type(corpus_split).__name__}: "
                 "load_corpus(path, split='train') gives one."
             )
-        missing = [name for name in _COLUMNS if name not in corpus_split.column_names]
+        missing = [name for name in COLUMNS if name not in corpus_split.column_names]
         if missing:
             raise ValueError(f"corpus_split lacks the columns {missing}; convert the corpus again.")
-        self._table = corpus_split.select_columns(list(_COLUMNS)).with_format("arrow")
+        self._table = corpus_split.select_columns(list(COLUMNS)).with_format("arrow")
         self.epoch = epoch
 
     def set_epoch(self, epoch: int) -> None:
@@ -77,11 +78,7 @@ class PretrainingDataset(Dataset[dict[str, Any]]):
         """Rows of several records in one read, in the order asked for."""
         pairs = [key if isinstance(key, tuple) else RecordKey(range(len(self))[key], self.epoch) for key in keys]
         table: pa.Table = self._table[[index for index, _ in pairs]]
-        columns: list[list[Any]] = []
-        for name in _COLUMNS:
-            column = table.column(name).combine_chunks()
-            columns.append(_arrays(column) if name in ("signal", "adc_gain") else column.to_pylist())
-        rows = [dict(zip(_COLUMNS, values, strict=True)) for values in zip(*columns, strict=True)]
+        rows = rows_of_table(table)
         for row, (index, epoch) in zip(rows, pairs, strict=True):
             row["index"], row["epoch"] = index, epoch
         return rows
@@ -91,11 +88,27 @@ class PretrainingDataset(Dataset[dict[str, Any]]):
         reports = []
         for start in range(0, len(self), _READ_AT_ONCE):
             # only the columns that are needed, or every signal would be read too
-            table = self._table.select_columns(["report", "report_language"])[start : start + _READ_AT_ONCE]
-            languages = table.column("report_language").to_pylist()
-            for text, language in zip(table.column("report").to_pylist(), languages, strict=True):
-                reports.append(usable_report(text, language, report_augmentation))
+            table = self._table.select_columns(list(REPORT_COLUMNS))[start : start + _READ_AT_ONCE]
+            reports += reports_of_table(table, report_augmentation)
         return reports
+
+
+def rows_of_table(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of a table with `COLUMNS`; their arrays are views of its memory."""
+    columns: list[list[Any]] = []
+    for name in COLUMNS:
+        column = table.column(name).combine_chunks()
+        columns.append(_arrays(column) if name in ("signal", "adc_gain") else column.to_pylist())
+    return [dict(zip(COLUMNS, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def reports_of_table(table: pa.Table, report_augmentation: ReportAugmentation | None = None) -> list[str]:
+    """The cleaned reports of a table with `REPORT_COLUMNS`, empty where there is none or the filter leaves it out."""
+    languages = table.column("report_language").to_pylist()
+    return [
+        usable_report(text, language, report_augmentation)
+        for text, language in zip(table.column("report").to_pylist(), languages, strict=True)
+    ]
 
 
 def report_lengths(reports: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_text_length: int) -> np.ndarray:

@@ -35,6 +35,7 @@ def _fields_of_report_augmentation() -> Schema:
 
 
 _CLASS_CONSTANTS = {"model_type", "base_config_key", "sub_configs_defaults"}
+_SHUFFLE_ROW_GROUPS = 8
 # The shape of the input is said once, in `feature_extractor`; the rest belongs to a classifier.
 _NOT_OF_ENCODER = {"num_leads", "num_samples", "sampling_rate", "classifier_head", "thresholds", "calibration"}
 
@@ -94,6 +95,10 @@ class PretrainingArguments(LoopArguments):
     """All arguments of `examples/pretrain.py`."""
 
     # Shared fields that mean more here
+    corpus: str = option(
+        help="folder of a converted corpus, as dataset_scripts/ write it, or its name on the Hub (owner/name); with "
+        "streaming also a URL (hf://datasets/owner/name@revision, https://...)"
+    )
     validation_split: str = option("validation", help="split for the validation loss, clean and with fixed masks")
     per_device_train_batch_size: int = option(
         64,
@@ -111,6 +116,17 @@ class PretrainingArguments(LoopArguments):
 
     # What is trained, and on what
     max_train_samples: int | None = option(None, help="use only the first ones of the training split", unit="records")
+    streaming: bool = option(
+        False,
+        help="read the corpus row group by row group as it is trained on, from a folder or a URL, without preparing a "
+        "copy; memory does not grow with it, batches are not made by report length, and records mix within "
+        "shuffle_row_groups",
+    )
+    shuffle_row_groups: int = option(
+        _SHUFFLE_ROW_GROUPS,
+        help="row groups (of at most 128 records) mixed with one another when streaming; twice as many are in memory",
+        unit="row groups",
+    )
     model: dict[str, Any] = option(
         {},
         help="preset (tiny, small, base; default tiny) and fields of MeritConfig that replace its values, those of "
@@ -145,6 +161,12 @@ class PretrainingArguments(LoopArguments):
         super().__post_init__()
         samples = self.max_train_samples
         require(samples is None or samples >= 1, f"max_train_samples={samples} must be at least 1, or null for all")
+        window = self.shuffle_row_groups
+        require(window >= 1, f"shuffle_row_groups={window} must be at least 1")
+        require(
+            self.streaming or window == _SHUFFLE_ROW_GROUPS,
+            f"shuffle_row_groups={window} changes nothing without --streaming true",
+        )
 
     @property
     def num_stages(self) -> int:

@@ -6,17 +6,26 @@ Which records meet in a batch of the run is decided in `data/batching.py`; here 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..data.batching import RecordKey
+from ..data.batching import RecordKey, ReportLengthBatchSampler
 from ..data.collator import prepare_worker
 
 Batch = dict[str, Tensor]
 Collator = Callable[[list[dict[str, Any]]], Batch]
+
+
+class TrainingBatches(Protocol):
+    """The training batches of one stage: how many an epoch has, and this process' part of them."""
+
+    def __len__(self) -> int: ...
+
+    def of_epoch(self, epoch: int, first_batch: int) -> Iterable[Sequence[Any]]:
+        """What a loader's dataset is asked for, batch by batch, from `first_batch` on."""
 
 
 class ProcessShare(Sampler[list[RecordKey]]):
@@ -43,6 +52,27 @@ class ProcessShare(Sampler[list[RecordKey]]):
                 yield batch[self.process_index * size : (self.process_index + 1) * size]
 
 
+class SharedBatches:
+    """Shuffled batches of the whole run, of which each process takes its part.
+
+    Args:
+        batches: of all processes together.
+        process_index, num_processes: which part, of how many.
+    """
+
+    def __init__(self, batches: ReportLengthBatchSampler, process_index: int, num_processes: int) -> None:
+        self.batches = batches
+        self.process = (process_index, num_processes)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def of_epoch(self, epoch: int, first_batch: int) -> Iterable[Sequence[Any]]:
+        """This process' part of the batches of an epoch, from `first_batch` on."""
+        self.batches.set_epoch(epoch)
+        return ProcessShare(self.batches, *self.process, first_batch)
+
+
 class WholeBatches(Sampler[list[int]]):
     """Every `num_processes`-th batch of the records in their order, whole.
 
@@ -67,9 +97,19 @@ class WholeBatches(Sampler[list[int]]):
         return len(self.batches)
 
 
+class GivenRows(Dataset[dict[str, Any]]):
+    """The dataset of a loader whose batches are not keys but the rows themselves; workers only collate them."""
+
+    def __getitem__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return row
+
+    def __getitems__(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return rows
+
+
 def make_loader(
     dataset: Dataset[Any],
-    batches: Sampler[Any] | Sequence[Any],
+    batches: Iterable[Sequence[Any]],
     collator: Collator,
     num_workers: int = 0,
     pin_memory: bool = False,
@@ -77,7 +117,7 @@ def make_loader(
     """A loader of the given batches. It draws nothing from the global random state that a result depends on."""
     return DataLoader(
         dataset,
-        batch_sampler=batches,
+        batch_sampler=cast(Any, batches),  # torch asks for no more than that it can be iterated
         collate_fn=collator,
         num_workers=num_workers,
         pin_memory=pin_memory,

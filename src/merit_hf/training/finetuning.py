@@ -18,7 +18,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..command_line import write_yaml
 from ..configuration_merit import MeritEcgConfig
-from ..data.batching import ReportLengthBatchSampler
 from ..evaluation.classification import (
     classifier_logits,
     probabilities_of,
@@ -29,7 +28,7 @@ from ..evaluation.metrics import ranking_metrics
 from ..evaluation.predictions import Predictions, predictions_of
 from ..feature_extraction_merit import MeritFeatureExtractor
 from ..modeling_merit import MeritForEcgClassification
-from .batches import Batch, WholeBatches
+from .batches import Batch, TrainingBatches, WholeBatches
 from .checkpointing import Progress
 from .continuation import read_progress
 from .finetuning_arguments import FinetuningArguments
@@ -188,8 +187,8 @@ class Finetuner(TrainingLoop):
             test=test,
         )
 
-    def _batch_sampler(self, stage: int) -> ReportLengthBatchSampler:
-        return self.data.batch_sampler()
+    def _batches(self, stage: int) -> TrainingBatches:
+        return self.data.training_batches()
 
     def _train_batches(self, plan: StagePlan, epoch: int, first_batch: int) -> Iterator[Batch]:
         return self.data.train_batches(plan.batches, epoch, first_batch)

@@ -18,7 +18,7 @@ from ..data.corpus import load_corpus
 from ..data.pretraining_dataset import PretrainingDataset
 from ..data.splits import check_patients_disjoint, hold_out_by_patient
 from ..evaluation.targets import TaskTargets, task_targets
-from .batches import Batch, ProcessShare, make_loader, on_device
+from .batches import Batch, SharedBatches, TrainingBatches, make_loader, on_device
 from .finetuning_arguments import FinetuningArguments
 
 
@@ -158,19 +158,20 @@ class LabelledData:
         weights = np.where(_both_classes(targets), np.minimum(weights, self.arguments.max_pos_weight), 1.0)
         return torch.from_numpy(weights).float()
 
-    def batch_sampler(self) -> ReportLengthBatchSampler:
-        """Batches of all processes together; they are shuffled, and no report is looked at."""
-        return ReportLengthBatchSampler(
+    def training_batches(self) -> TrainingBatches:
+        """Shuffled batches; no report is looked at."""
+        accelerator = self.accelerator
+        batches = ReportLengthBatchSampler(
             None,
-            self.arguments.per_device_train_batch_size * self.accelerator.num_processes,
+            self.arguments.per_device_train_batch_size * accelerator.num_processes,
             num_records=len(self.train),
             seed=self.arguments.seed,
         )
+        return SharedBatches(batches, accelerator.process_index, accelerator.num_processes)
 
-    def train_batches(self, batches: ReportLengthBatchSampler, epoch: int, first_batch: int) -> Iterator[Batch]:
+    def train_batches(self, batches: TrainingBatches, epoch: int, first_batch: int) -> Iterator[Batch]:
         """This process' part of the batches of an epoch, from `first_batch` on, augmented."""
-        batches.set_epoch(epoch)
-        share = ProcessShare(batches, self.accelerator.process_index, self.accelerator.num_processes, first_batch)
+        share = batches.of_epoch(epoch, first_batch)
         collator = MeritCollator(self.feature_extractor, augmentation=self.augmentation, seed=self.arguments.seed)
         device = self.accelerator.device
         loader = make_loader(

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers.utils.logging import disable_progress_bar
 
-from ..data.batching import ReportLengthBatchSampler
-from .batches import Batch
+from .batches import Batch, TrainingBatches
 from .checkpointing import Progress
 from .continuation import checkpoint_to_resume
 from .loop_arguments import LoopArguments
@@ -40,7 +39,7 @@ class StagePlan:
     """
 
     stage: int
-    batches: ReportLengthBatchSampler
+    batches: TrainingBatches
     accumulated: int
     steps_per_epoch: int
     num_steps: int
@@ -107,8 +106,8 @@ class TrainingLoop(ABC):
     # --- what a kind of training says --------------------------------------------------------------------------------
 
     @abstractmethod
-    def _batch_sampler(self, stage: int) -> ReportLengthBatchSampler:
-        """Batches of all processes together in a stage."""
+    def _batches(self, stage: int) -> TrainingBatches:
+        """The training batches of a stage."""
 
     @abstractmethod
     def _train_batches(self, plan: StagePlan, epoch: int, first_batch: int) -> Iterator[Batch]:
@@ -158,7 +157,7 @@ class TrainingLoop(ABC):
                 self._log.close()
 
     def _plan(self, stage: int) -> StagePlan:
-        batches = self._batch_sampler(stage)
+        batches = self._batches(stage)
         accumulated = self._value(stage, "gradient_accumulation_steps")
         steps_per_epoch = len(batches) // accumulated
         num_steps = self._value(stage, "max_steps")

@@ -14,12 +14,11 @@ from torch import Tensor, nn
 
 from ..command_line import write_yaml
 from ..configuration_merit import MeritConfig
-from ..data.batching import ReportLengthBatchSampler
 from ..modeling_merit import MeritForPreTraining
 from ..objective_merit import gather_with_gradient
 from ..processing_merit import MeritProcessor
 from .arguments import STAGE_MODEL_FIELDS, PretrainingArguments
-from .batches import Batch
+from .batches import Batch, TrainingBatches
 from .checkpointing import Progress
 from .continuation import read_progress
 from .embedding_means import fill_embedding_means
@@ -65,7 +64,7 @@ class Pretrainer(TrainingLoop):
         """The run's processor: made and written once, by one process, and read by all, now and on resume."""
 
         def write(folder: Path) -> None:
-            starting_processor(self.arguments, self.data.train_reports).save_pretrained(folder)
+            starting_processor(self.arguments, self.data.train.reports_for_tokenizer()).save_pretrained(folder)
             write_yaml(self.arguments, folder / ARGUMENTS_FILE)
 
         if self.accelerator.is_main_process and not self.run_folder.arguments_file.is_file():
@@ -87,8 +86,7 @@ class Pretrainer(TrainingLoop):
         return {
             "num_processes": self.accelerator.num_processes,
             "mixed_precision": self.accelerator.mixed_precision,
-            "train_records": len(self.data.train),
-            "reports": sum(map(bool, self.data.train_reports)),
+            **self.data.train.identity(),
         }
 
     # --- training ----------------------------------------------------------------------------------------------------
@@ -106,8 +104,8 @@ class Pretrainer(TrainingLoop):
             best_validation_loss=self.progress.best_validation_loss,
         )
 
-    def _batch_sampler(self, stage: int) -> ReportLengthBatchSampler:
-        return self.data.batch_sampler(stage, self.stage_configs[stage], self.processor)
+    def _batches(self, stage: int) -> TrainingBatches:
+        return self.data.training_batches(stage, self.stage_configs[stage], self.processor)
 
     def _train_batches(self, plan: StagePlan, epoch: int, first_batch: int) -> Iterator[Batch]:
         return self.data.train_batches(plan.batches, epoch, first_batch, self.processor, self.model.config)
@@ -150,12 +148,12 @@ class Pretrainer(TrainingLoop):
         return batch if self._frozen_text is None else self._frozen_text(batch)
 
     def _validate(self, plan: StagePlan, epoch: float) -> None:
-        progress, dataset = self.progress, self.data.validation
-        if dataset is None:
+        progress, source = self.progress, self.data.validation
+        if source is None:
             return
         batch_size = self.arguments.per_device_eval_batch_size
         batch_size = batch_size or self._value(plan.stage, "per_device_train_batch_size")
-        batches = self.data.clean_batches(dataset, batch_size, self.processor, self.model.config)
+        batches = self.data.clean_batches(source, batch_size, self.processor, self.model.config)
         with self.accelerator.autocast():
             metrics = validate(self.model, map(self._with_kept_texts, batches), self._sum)
         if progress.best_validation_loss is None or metrics["validation_loss"] < progress.best_validation_loss:

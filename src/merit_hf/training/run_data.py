@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from accelerate import Accelerator
 
 from ..configuration_merit import MeritConfig
 from ..data.augmentation import EcgAugmentation
-from ..data.batching import ReportLengthBatchSampler
 from ..data.collator import MeritCollator
-from ..data.corpus import load_corpus
-from ..data.pretraining_dataset import PretrainingDataset, report_lengths
 from ..data.report_augmentation import ReportAugmentation
 from ..processing_merit import MeritProcessor
 from .arguments import PretrainingArguments
-from .batches import Batch, ProcessShare, WholeBatches, make_loader, on_device
+from .batches import Batch, make_loader, on_device
+from .record_source import RecordSource, TrainingBatches, open_source
 
 
 class RunData:
@@ -42,20 +40,22 @@ class RunData:
         self.report_augmentation = None
         if arguments.report_augmentation is not None:
             self.report_augmentation = ReportAugmentation(**arguments.report_augmentation)
-        split = load_corpus(arguments.corpus, split=arguments.train_split)
-        if arguments.max_train_samples is not None:
-            split = split.select(range(min(arguments.max_train_samples, len(split))))
-        self.train = PretrainingDataset(split)
-        self.train_reports = self.train.reports(self.report_augmentation)
-        self.validation: PretrainingDataset | None = None
+        self.train = self._open(arguments.train_split, arguments.max_train_samples)
+        self.validation: RecordSource | None = None
         if arguments.eval_strategy != "no":
-            self.validation = PretrainingDataset(load_corpus(arguments.corpus, split=arguments.validation_split))
+            self.validation = self._open(arguments.validation_split)
+        reads_reports = any(config.contrastive_weight > 0 for config in stage_configs)
+        has_reports = reads_reports and self.train.has_reports()
         for stage, config in enumerate(stage_configs):
-            self._check(stage, config)
+            self._check(stage, config, has_reports)
 
-    def _check(self, stage: int, config: MeritConfig) -> None:
+    def _open(self, split: str, max_records: int | None = None) -> RecordSource:
+        process = (self.accelerator.process_index, self.accelerator.num_processes)
+        return open_source(self.arguments, split, self.report_augmentation, *process, max_records)
+
+    def _check(self, stage: int, config: MeritConfig, has_reports: bool) -> None:
         arguments, where = self.arguments, f"split {self.arguments.train_split!r} of corpus {self.arguments.corpus}"
-        if config.contrastive_weight > 0 and not any(self.train_reports):
+        if config.contrastive_weight > 0 and not has_reports:
             raise ValueError(
                 f"{where} has no usable report, but contrastive_weight={config.contrastive_weight}: give "
                 "--model.contrastive_weight 0 to train on signals alone, or check report_augmentation's "
@@ -70,39 +70,27 @@ class RunData:
                 f"{batch_size} x {processes} processes x gradient_accumulation_steps={accumulated}"
             )
 
-    def batch_sampler(self, stage: int, config: MeritConfig, processor: MeritProcessor) -> ReportLengthBatchSampler:
-        """Batches of all processes together, of like report lengths where the stage reads reports."""
-        lengths = None
-        if config.contrastive_weight > 0:
-            lengths = report_lengths(self.train_reports, processor.tokenizer, config.max_text_length)
-        return ReportLengthBatchSampler(
-            lengths,
-            self.arguments.stage_value(stage, "per_device_train_batch_size") * self.accelerator.num_processes,
-            num_records=len(self.train),
-            seed=self.arguments.seed,
+    def training_batches(self, stage: int, config: MeritConfig, processor: MeritProcessor) -> TrainingBatches:
+        """The batches of a stage, of like report lengths where it reads reports and the corpus is not streamed."""
+        return self.train.training_batches(
+            self.arguments.stage_value(stage, "per_device_train_batch_size"),
+            processor.tokenizer if config.contrastive_weight > 0 else None,
+            config.max_text_length,
         )
 
     def train_batches(
-        self,
-        batches: ReportLengthBatchSampler,
-        epoch: int,
-        first_batch: int,
-        processor: MeritProcessor,
-        config: MeritConfig,
+        self, batches: TrainingBatches, epoch: int, first_batch: int, processor: MeritProcessor, config: MeritConfig
     ) -> Iterator[Batch]:
         """This process' part of the batches of an epoch, from `first_batch` on, augmented."""
-        batches.set_epoch(epoch)
-        share = ProcessShare(batches, self.accelerator.process_index, self.accelerator.num_processes, first_batch)
+        share = batches.of_epoch(epoch, first_batch)
         return self._loaded(self.train, share, self._collator(processor, config, augmented=True))
 
     def clean_batches(
-        self, dataset: PretrainingDataset, batch_size: int, processor: MeritProcessor, config: MeritConfig
+        self, source: RecordSource, batch_size: int, processor: MeritProcessor, config: MeritConfig
     ) -> Iterator[Batch]:
         """All records of a split in order and as they are, shared among the processes by whole batches."""
-        batches = WholeBatches(
-            len(dataset), batch_size, self.accelerator.process_index, self.accelerator.num_processes
-        )
-        return self._loaded(dataset, batches, self._collator(processor, config, augmented=False))
+        batches = source.clean_batches(batch_size)
+        return self._loaded(source, batches, self._collator(processor, config, augmented=False))
 
     def _collator(self, processor: MeritProcessor, config: MeritConfig, *, augmented: bool) -> MeritCollator:
         reports = self.report_augmentation
@@ -118,10 +106,12 @@ class RunData:
             num_patches=config.ecg_config.num_patches,
         )
 
-    def _loaded(self, dataset: PretrainingDataset, batches: Any, collator: MeritCollator) -> Iterator[Batch]:
+    def _loaded(
+        self, source: RecordSource, batches: Iterable[Sequence[Any]], collator: MeritCollator
+    ) -> Iterator[Batch]:
         device = self.accelerator.device
         loader = make_loader(
-            dataset,
+            source.dataset,
             batches,
             collator,
             num_workers=self.arguments.dataloader_num_workers,
