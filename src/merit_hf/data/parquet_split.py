@@ -12,7 +12,7 @@ import os
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -124,7 +124,7 @@ class ParquetSplit:
             )
         return table
 
-    def tables(self, groups: Iterable[int], columns: Sequence[str], ahead: int) -> Iterator[pa.Table]:
+    def tables(self, groups: Iterable[int], columns: Sequence[str], ahead: int) -> Generator[pa.Table, None, None]:
         """The row groups one after the other, while threads read the next `ahead` of them.
 
         A fault is raised when its row group is due. Closing the iterator ends the threads.

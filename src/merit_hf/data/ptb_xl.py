@@ -188,6 +188,10 @@ class PtbXl(CorpusBuilder):
         """The codes and their tasks."""
         return ScpStatements.read(Path(self.data_dir) / "scp_statements.csv")
 
+    @property
+    def own_splits(self) -> bool:
+        return False  # the folds are published
+
     def tasks(self) -> dict[str, list[str]]:
         return self.statements.universe
 

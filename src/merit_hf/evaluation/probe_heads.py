@@ -99,6 +99,7 @@ def fit_probe(
             f"none of the labels {[label_names[column] for column in columns]} has positives and negatives among the "
             f"{len(judged)} validation records, so nothing can be chosen by them"
         )
+    fitted: _Linear | _Mlp
     if head == "mlp":
         chosen = _fit_mlp(train_features, train_targets[:, columns], seed, (validation_features, judged))
         choice, score, fitted = {"epochs": chosen[1]}, chosen[2], chosen[0]
@@ -122,6 +123,7 @@ def fit_chosen(
     label_names, targets = list(label_names), np.asarray(targets, dtype=bool)
     constants = _constant_labels(targets, label_names)
     learned = targets[:, [column for column, name in enumerate(label_names) if name not in constants]]
+    fitted: _Linear | _Mlp
     if head == "mlp":
         fitted = _fit_mlp(features, learned, seed, epochs=choice["epochs"])[0]
     else:

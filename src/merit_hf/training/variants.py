@@ -6,7 +6,7 @@ How the trained models are compared is the business of `evaluation/`.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from .arguments import PretrainingArguments
 from .starting_point import starting_config
@@ -39,6 +39,6 @@ def recipe_variant(arguments: PretrainingArguments, variant: Variant) -> Pretrai
         return arguments
     if variant not in KEPT_LOSS:
         raise ValueError(f"variant is {variant!r}, expected one of {', '.join([*KEPT_LOSS, 'both'])}")
-    kept = {name: weight if name == KEPT_LOSS[variant] else 0.0 for name, weight in weights.items()}
+    kept: dict[str, Any] = {name: weight if name == KEPT_LOSS[variant] else 0.0 for name, weight in weights.items()}
     stages = [dataclasses.replace(stage, **kept) for stage in arguments.stages]
     return dataclasses.replace(arguments, stages=stages)
