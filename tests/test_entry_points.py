@@ -21,7 +21,7 @@ from merit_hf.data.ptb_xl import PtbXl
 from merit_hf.data.row import record_from_row
 from merit_hf.data.synthetic import SyntheticCorpus
 from merit_hf.evaluation.embedding import embed_ecgs
-from merit_hf.evaluation.zero_shot import load_zero_shot, zero_shot_similarity
+from merit_hf.evaluation.zero_shot import load_zero_shot, zero_shot_scores
 from merit_hf.training.batches import WholeBatches, make_loader
 
 ROW = 3
@@ -70,7 +70,7 @@ class Entries:
                 self.processor(ecg=record.signal, return_tensors="pt", **array)[key] for key in self.keys
             ),
             "evaluation, zero-shot": self.encoded(
-                lambda: zero_shot_similarity(
+                lambda: zero_shot_scores(
                     self.model, self.extractor, self.tokenizer, split, {"NORM": ["normal ecg."]}, batch_size=2
                 ),
                 ROW,
