@@ -7,7 +7,7 @@ The order is decided in `row_group_order.py`, files are read in `parquet_split.p
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from itertools import islice, tee
 from typing import Any
@@ -45,7 +45,7 @@ class StreamedDataset:
     def __len__(self) -> int:
         return len(self.files)
 
-    def rows(self, stretches: Iterable[Stretch]) -> Iterator[dict[str, Any]]:
+    def rows(self, stretches: Iterable[Stretch]) -> Generator[dict[str, Any], None, None]:
         """The rows that the stretches name, each with its position in the split as `index`, and its `epoch`."""
         for_groups, for_records = tee(stretches)
         groups = (int(group) for stretch in for_groups for group in stretch.groups)
