@@ -30,7 +30,9 @@ from .row_group_order import first_records
 logger = logging.getLogger(__name__)
 
 SECONDS_BEFORE_RETRY = (0.5, 2.0, 8.0)  # after each failure but the last
-_MOST_THREADS = 8
+_MOST_THREADS = 4  # each decodes a row group meanwhile, in memory of its own
+_MOST_FOOTERS_AT_ONCE = 16
+_ROWS_DECODED_AT_ONCE = 16
 _HUB_REVISION = re.compile(rf"{HUB_URL}(?P<name>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?/?")
 T = TypeVar("T")
 
@@ -75,13 +77,15 @@ class ParquetSplit:
         digest = hashlib.sha256()
         row_groups: list[_RowGroup] = []
         rows: list[int] = []
-        with ThreadPoolExecutor(_MOST_THREADS) as pool:
+        with ThreadPoolExecutor(_MOST_FOOTERS_AT_ONCE) as pool:
             for shard, footer in enumerate(pool.map(self._footer, self.shards)):
                 missing = [name for name in columns if name not in footer.schema.to_arrow_schema().names]
                 if missing:
                     raise ValueError(f"{self.shards[shard]} lacks the columns {missing}; convert the corpus again.")
                 for number in range(footer.num_row_groups):
                     group = footer.row_group(number)
+                    if group.num_rows == 0:
+                        continue
                     row_groups.append(_RowGroup(shard, number))
                     rows.append(group.num_rows)
                     digest.update(f"{shard} {group.num_rows} {group.total_byte_size};".encode())
@@ -113,8 +117,11 @@ class ParquetSplit:
 
         def attempt() -> pa.Table:
             with self._opened(self.shards[shard]) as file:
-                # several row groups are read at a time, each by a thread of its own
-                return file.read_row_group(int(number), columns=list(columns), use_threads=False)
+                # Few rows at a time, since decoding takes several times the memory of what it makes; one thread, since
+                # several row groups are read at once.
+                return pa.Table.from_batches(
+                    file.iter_batches(_ROWS_DECODED_AT_ONCE, [int(number)], list(columns), use_threads=False)
+                )
 
         table = _retried(what, attempt, stopped)
         if table.num_rows != self._whole_rows[group]:
