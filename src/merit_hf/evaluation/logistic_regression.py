@@ -57,7 +57,7 @@ def fit_logistic(
     penalties: Sequence[float] | np.ndarray,
     balanced: Sequence[bool] | np.ndarray,
     *,
-    tolerance: float = 2e-4,
+    tolerance: float = 1e-5,
     max_iterations: int = 500,
 ) -> LogisticWeights:
     """The optimum of every problem.
@@ -131,12 +131,12 @@ def _minimise(
     design = torch.cat([rotated, rotated.new_ones(num_records, 1)], dim=1)
     exact, design = design, design.float()
     penalised = torch.cat([rotated.new_ones(rank), rotated.new_zeros(1)])[:, None]
-    longest = float(exact.square().sum(1).sqrt().max())
     labels = torch.from_numpy(targets)
     signs = torch.where(labels, 1.0, -1.0).to(torch.float64)
     counted = np.where(balanced, balanced_weights(targets), 1.0) * C
     record_weights = torch.from_numpy(counted)
 
+    smallest_weight = record_weights.min(dim=0).values.sqrt()
     solution = rotated.new_zeros(rank + 1, problems)
     positive = (record_weights * labels).sum(0) / record_weights.sum(0)
     solution[-1] = torch.logit(positive)
@@ -155,16 +155,18 @@ def _minimise(
             design, z = exact, exact @ x
             gradient, curvature = _gradient(design, x, z, s, w, penalised, squares)
             value = _value(x, z, s, w, penalised)
-        # The objective is at least as curved as the penalty: this bounds the distance to the optimum in the weights,
-        # and by the length of a record that in its logit.
-        distance = (gradient.square() / curvature).sum(0).sqrt()
-        finished = 0.25 * longest * distance.minimum(gradient.norm(dim=0)) <= tolerance
+        # Half of decrement² is about what the objective is above its optimum, which to second order is at least
+        # w p(1 - p) / 2 times the square of any record's error in the logit: so no probability is off by more than
+        # decrement / (2 sqrt(w)).
+        decrement = (gradient.square() / curvature).sum(0).sqrt()
+        finished = decrement <= 2.0 * tolerance * smallest_weight
         if finished.any():
             solution[:, active[finished]] = x[:, finished]
             done[active[finished]] = True
             left = ~finished
             active, x, z, s, w = active[left], x[:, left], z[:, left], s[:, left], w[:, left]
             gradient, value, curvature = gradient[:, left], value[left], curvature[:, left]
+            smallest_weight = smallest_weight[left]
             steps, changes = [each[:, left] for each in steps], [each[:, left] for each in changes]
             if not len(active):
                 break
@@ -174,7 +176,7 @@ def _minimise(
         length = torch.ones_like(value)
         for _ in range(30):
             moved_value = _value(x + length * direction, z + length * along, s, w, penalised)
-            short = moved_value <= value + SMALLEST_DESCENT * length * slope + 1e-12 * value.abs()
+            short = moved_value <= value + SMALLEST_DESCENT * length * slope + 1e-14 * value.abs()
             if short.all():
                 break
             length = torch.where(short, length, length / 2)
