@@ -75,7 +75,7 @@ def test_ids_and_patients_come_from_the_rows_that_take_part(small_corpus):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ecg_ids": ["a"] * 6}, "'a' twice"),
+        ({"ecg_ids": ["a"] * 6}, "'a' 6 times"),
         ({"ecg_ids": ["a"]}, "ecg_ids must have one entry for each of the 6 records, got 1"),
         ({"patient_ids": []}, "patient_ids must have one entry"),
         ({"scores": np.full((6, 2), 1.5)}, r"between 0 and 1, got 1.5 for record 'ecg 0', label 'NORM'"),

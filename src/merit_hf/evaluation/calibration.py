@@ -73,8 +73,8 @@ class Calibration:
 
 def one_class_labels(targets: np.ndarray, label_names: Sequence[str]) -> list[str]:
     """Labels that all or none of the records carry. `targets` is bool (records, labels)."""
-    one_class = targets.all(axis=0) | ~targets.any(axis=0)
-    return [name for name, alone in zip(label_names, one_class, strict=True) if alone]
+    counts = np.count_nonzero(targets, axis=0)
+    return [name for name, count in zip(label_names, counts, strict=True) if count in (0, len(targets))]
 
 
 def fit_temperature(targets: np.ndarray, probabilities: np.ndarray, label_names: Sequence[str]) -> Calibration:

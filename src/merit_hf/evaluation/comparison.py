@@ -228,10 +228,11 @@ def _permuted_differences(
         swapped = generator.integers(2, size=(num_records, count), dtype=np.int32)[units]
         weights = np.concatenate([1 - swapped, swapped])
         weights = np.concatenate([weights, 1 - weights], axis=1)
-        values = [
-            value.over_labels(every_label)[metric]
-            for value in evaluate(models, lambda column, weights=weights: weights)
-        ]
-        mean = np.mean(values, axis=0)
+        values = _same_for_all_labels(models, weights)
+        mean = np.mean([value.over_labels(every_label)[metric] for value in values], axis=0)
         differences[start : start + count] = mean[:count] - mean[count:]
     return differences
+
+
+def _same_for_all_labels(models: Sequence[MultilabelMetrics], weights: np.ndarray) -> list[MultilabelValues]:
+    return evaluate(models, lambda column: weights)

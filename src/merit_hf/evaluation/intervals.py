@@ -157,14 +157,16 @@ def bootstrap(
             if patient_ids is None
             else PatientDraws(patient_ids, size, [seed, start])
         )
-        parts.append(
-            evaluate(
-                models,
-                lambda column, draws=draws: draws.stratified_counts(targets[:, column], label_names[column]),
-            )
-        )
+        parts.append(_resampled(models, label_names, draws))
         start += size
     return [MultilabelValues.joined(values) for values in zip(*parts, strict=True)]
+
+
+def _resampled(
+    models: Sequence[MultilabelMetrics], label_names: Sequence[str], draws: RecordDraws | PatientDraws
+) -> list[MultilabelValues]:
+    targets = models[0].targets
+    return evaluate(models, lambda column: draws.stratified_counts(targets[:, column], label_names[column]))
 
 
 def bootstrap_interval(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,9 +60,8 @@ class Predictions:
                     f"{name} must have one entry for each of the {len(targets)} records, got {len(column)}"
                 )
         if len(set(self.ecg_ids)) != len(self.ecg_ids):
-            seen: set[str] = set()
-            twice = next(ecg_id for ecg_id in self.ecg_ids if ecg_id in seen or seen.add(ecg_id))
-            raise ValueError(f"ecg_ids must be distinct, got {twice!r} twice")
+            ((twice, times),) = Counter(self.ecg_ids).most_common(1)
+            raise ValueError(f"ecg_ids must be distinct, got {twice!r} {times} times")
         if self.score_kind not in get_args(ScoreKind):
             raise ValueError(f"score_kind is {self.score_kind!r}, expected one of {', '.join(get_args(ScoreKind))}")
         if self.score_kind == "probability" and len(scores) and (scores.min() < 0.0 or scores.max() > 1.0):

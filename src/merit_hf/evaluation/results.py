@@ -240,8 +240,8 @@ def results_table(entries: Mapping[str, Result]) -> str:
     for name in first["metrics"]:
         cells = []
         for entry in entries.values():
-            metric = entry["metrics"][name]
-            cells.append(f"{metric['value']:.3f} [{metric['ci_low']:.3f}, {metric['ci_high']:.3f}]")
+            metric = entry["metrics"].get(name)
+            cells.append(f"{metric['value']:.3f} [{metric['ci_low']:.3f}, {metric['ci_high']:.3f}]" if metric else "")
         rows.append([name, "", *cells])
     for label, values in first["per_label"].items():
         cells = [

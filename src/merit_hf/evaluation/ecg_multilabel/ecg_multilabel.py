@@ -53,7 +53,7 @@ THRESHOLD_RULES = ("fixed", "val", "oracle")
 class EcgMultilabel(evaluate.Metric):
     """The metric; see `_KWARGS_DESCRIPTION` for its arguments."""
 
-    def _info(self):
+    def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
             description=_DESCRIPTION,
             citation="",
@@ -68,13 +68,13 @@ class EcgMultilabel(evaluate.Metric):
 
     def _compute(
         self,
-        predictions,
-        references,
-        label_names=None,
-        threshold_rule="fixed",
-        thresholds=None,
-        min_positives=1,
-    ):
+        predictions: list[list[float]],
+        references: list[list[int]],
+        label_names: list[str] | None = None,
+        threshold_rule: str = "fixed",
+        thresholds: list[float] | None = None,
+        min_positives: int = 1,
+    ) -> dict:
         scores, targets = _matrices(predictions, references)
         num_labels = scores.shape[1]
         names = [str(column) for column in range(num_labels)] if label_names is None else list(label_names)
@@ -111,10 +111,10 @@ class EcgMultilabel(evaluate.Metric):
         calls = np.zeros_like(targets)
         for column in kept:
             label_targets, label_scores = targets[:, column], scores[:, column]
-            if threshold_rule == "fixed":
-                threshold = 0.5
-            elif threshold_rule == "val":
+            if thresholds is not None:
                 threshold = float(thresholds[column])
+            elif threshold_rule == "fixed":
+                threshold = 0.5
             else:
                 threshold = _best_threshold(label_targets, label_scores)
             calls[:, column] = label_scores >= threshold
@@ -137,7 +137,7 @@ class EcgMultilabel(evaluate.Metric):
         return {**result, "per_label": per_label, "excluded_labels": excluded}
 
 
-def _matrices(predictions, references):
+def _matrices(predictions: list[list[float]], references: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
     """Scores as float64 and targets as bool, both (records, labels)."""
     lengths = {len(row) for row in predictions} | {len(row) for row in references}
     if len(lengths) != 1 or lengths == {0}:
@@ -152,7 +152,7 @@ def _matrices(predictions, references):
     return scores, targets.astype(bool)
 
 
-def _best_threshold(targets, scores):
+def _best_threshold(targets: np.ndarray, scores: np.ndarray) -> float:
     """The highest of the scores that give the highest F1."""
     precision, recall, thresholds = precision_recall_curve(targets, scores)
     total = precision + recall
