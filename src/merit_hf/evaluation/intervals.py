@@ -209,7 +209,7 @@ def normal_interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """As `bootstrap_interval`, without bounds: estimate -+ z * standard deviation of the samples.
 
-    For differences of correlated metrics and for R², which are nearly symmetric as they are.
+    For differences of correlated metrics, which are nearly symmetric as they are.
     """
     spread = _normal_quantile(confidence) * np.std(samples, axis=-1)
     return np.asarray(estimate) - spread, np.asarray(estimate) + spread

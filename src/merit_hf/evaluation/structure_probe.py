@@ -73,6 +73,8 @@ def structure_probe(
     check_patients_disjoint({name: list(ids) for name, ids in patients.items()})
     train, validation, test = ({each.name: each for each in corpus_quantities(splits[name])} for name in names)
     excluded = {name: reason for name in test if (reason := _unusable(train, validation, test, name))}
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
     counts = patient_counts(list(patients[test_split]), num_resamples, seed)
     for name in [name for name in test if name not in excluded]:
         present = test[name].present
@@ -240,8 +242,14 @@ def _best(path: Sequence[Ridge], columns: slice, features: np.ndarray, quantity:
 
 
 def _with_interval(samples: np.ndarray, confidence: float) -> dict[str, float]:
-    low, high = normal_interval(samples[1:], samples[0], confidence)
-    return {"value": float(samples[0]), "ci_low": float(low), "ci_high": float(high)}
+    """R² with the percentile interval of its resamples, moved so that their mean is the estimate.
+
+    R² has no lower end and leans to the left near 1, so neither a logit scale nor a symmetric interval fits it.
+    """
+    estimate, resampled = samples[0], samples[1:]
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(resampled, [tail, 1.0 - tail]) + (estimate - resampled.mean())
+    return {"value": float(estimate), "ci_low": float(low), "ci_high": float(min(high, 1.0))}
 
 
 def _differences(
@@ -249,7 +257,9 @@ def _differences(
 ) -> dict[str, dict[str, Any]]:
     entries: dict[str, dict[str, Any]] = {}
     for name in a:
-        entry: dict[str, Any] = _with_interval(a[name] - b[name], confidence)
+        difference = a[name] - b[name]
+        low, high = normal_interval(difference[1:], difference[0], confidence)
+        entry: dict[str, Any] = {"value": float(difference[0]), "ci_low": float(low), "ci_high": float(high)}
         verdict = "within noise"
         if entry["ci_low"] > 0 or entry["ci_high"] < 0:
             verdict = "A is better" if entry["value"] > 0 else "B is better"
