@@ -21,7 +21,7 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from merit_hf.command_line import as_plain, option, run_command
-from merit_hf.evaluation.intervals import bootstrap, bootstrap_interval, difference_interval
+from merit_hf.evaluation.intervals import bootstrap, bootstrap_interval, normal_interval
 from merit_hf.evaluation.multilabel import MultilabelMetrics, evaluate
 
 
@@ -105,7 +105,7 @@ def coverage(
         estimates["auroc_difference"] = points[0]["auroc"][0, 0] - points[1]["auroc"][0, 0]
         resampled["auroc_difference"] = samples[0]["auroc"][0] - samples[1]["auroc"][0]
         for name, value in truth.items():
-            interval = difference_interval if name.endswith("difference") else bootstrap_interval
+            interval = normal_interval if name.endswith("difference") else bootstrap_interval
             low, high = interval(resampled[name], estimates[name])
             held[name] += bool(low <= value <= high)
         low, high = np.quantile(resampled["auroc"], [0.025, 0.975])
