@@ -81,7 +81,7 @@ def read_split_tables(folder: str | os.PathLike[str], columns: Sequence[str]) ->
     return splits
 
 
-def check_patients_disjoint(patients: Mapping[str, Iterable[str]]) -> None:
+def check_patients_disjoint(patients: Mapping[str, Iterable[str | None]]) -> None:
     """Refuses splits that share patients; a score on such a test split would be too good.
 
     Args:

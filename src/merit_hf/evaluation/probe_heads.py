@@ -94,14 +94,18 @@ def fit_probe(
     constants = _constant_labels(train_targets, label_names)
     columns = [column for column, name in enumerate(label_names) if name not in constants]
     judged = validation_targets[:, columns]
+    fitted: Callable[[np.ndarray], np.ndarray]
+    choice: dict[str, Any]
     if not (judged.any(axis=0) & ~judged.all(axis=0)).any():
         raise ValueError(
             f"none of the labels {[label_names[column] for column in columns]} has positives and negatives among the "
             f"{len(judged)} validation records, so nothing can be chosen by them"
         )
     if head == "mlp":
-        chosen = _fit_mlp(train_features, train_targets[:, columns], seed, (validation_features, judged))
-        choice, score, fitted = {"epochs": chosen[1]}, chosen[2], chosen[0]
+        fitted, epochs, score = _fit_mlp(
+            train_features, train_targets[:, columns], seed, (validation_features, judged)
+        )
+        choice = {"epochs": epochs}
     elif head == "linear":
         choice, score, fitted = _choose_linear(train_features, train_targets[:, columns], validation_features, judged)
     else:
@@ -122,6 +126,7 @@ def fit_chosen(
     label_names, targets = list(label_names), np.asarray(targets, dtype=bool)
     constants = _constant_labels(targets, label_names)
     learned = targets[:, [column for column, name in enumerate(label_names) if name not in constants]]
+    fitted: Callable[[np.ndarray], np.ndarray]
     if head == "mlp":
         fitted = _fit_mlp(features, learned, seed, epochs=choice["epochs"])[0]
     else:
@@ -246,7 +251,7 @@ def _fit_mlp(
     validation: tuple[np.ndarray, np.ndarray] | None = None,
     epochs: int = MLP_MAX_EPOCHS,
 ) -> tuple[_Mlp, int, float]:
-    """The network, its epochs, and its validation macro AUROC (NaN without validation, which nobody is shown)."""
+    """The network, its epochs, and its validation macro AUROC (-inf without validation)."""
     if len(features) < 2:
         raise ValueError(f"the mlp head needs at least 2 training records, got {len(features)}; take --head linear")
     values = torch.as_tensor(np.asarray(features), dtype=torch.float32)
