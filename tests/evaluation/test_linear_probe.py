@@ -4,7 +4,8 @@ import datasets
 import numpy as np
 import pytest
 
-from merit_hf.data.corpus import load_corpus
+from merit_hf.data.corpus import load_corpus, write_corpus
+from merit_hf.data.table import TableCorpus
 from merit_hf.evaluation.comparison import compare_predictions
 from merit_hf.evaluation.encoders import cached_features, load_encoder
 from merit_hf.evaluation.linear_probe import fit_probe, linear_probe, probe_data
@@ -160,3 +161,29 @@ def test_bad_divisions_are_refused(splits, tmp_path):
     one_class = splits["train"].map(lambda row: {"findings": [0]}, features=splits["train"].features)
     with pytest.raises(ValueError, match="there is nothing to learn"):
         probe({**splits, "train": one_class}, tmp_path)
+
+
+@pytest.mark.slow
+def test_random_convolutions_tell_the_super_classes_of_real_ecgs_apart(real_data, tmp_path):
+    """1,000 kernels reach about 0.89 on other folds and 0.90 by cross-validation here; 100 a little less."""
+    source = real_data / "ptb-xl-z100"
+    table = TableCorpus(
+        records=str(source / "records.csv"),
+        signals=str(source / "signals.npy"),
+        sampling_rate=100,
+        scale=1000,
+        units="zscore",
+    )
+    write_corpus(table, tmp_path / "corpus")
+    result = linear_probe(
+        load_encoder(kind="random_convolutions", num_kernels=100, device="cpu"),
+        load_corpus(tmp_path / "corpus"),
+        "super_class",
+        fractions=(1.0,),
+        test_split="validation",
+        cache_dir=tmp_path / "cache",
+        num_resamples=100,
+    )[0]
+    assert result["n"] == 248
+    assert result["config"]["num_train"] == 1763
+    assert 0.85 < result["metrics"]["macro_auroc"]["value"] < 0.95
