@@ -18,7 +18,7 @@ from .augmentation import EcgAugmentation
 from .randomness import record_generator
 from .report_augmentation import ReportAugmentation, usable_report
 from .reports import report_hash
-from .row import record_from_row
+from .row import records_from_rows
 
 
 class MeritCollator:
@@ -78,7 +78,7 @@ class MeritCollator:
         Raises:
             ValueError: if a record cannot be made into a tensor, or if `index` and `epoch` are needed and missing.
         """
-        records = [record_from_row(row) for row in rows]
+        records = records_from_rows(rows)
         crops = self._generators(rows, "crop") if self.feature_extractor.truncation == "random" else None
         features = self.feature_extractor(records, generator=crops, return_tensors="pt")
         batch = {"input_values": features["input_values"], "padding_mask": features["padding_mask"]}

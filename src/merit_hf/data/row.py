@@ -203,30 +203,50 @@ def row_from_record(
 
 def record_from_row(row: Mapping[str, Any]) -> EcgRecord:
     """Record that a row of a corpus stands for: float32 (leads, samples) in `units`, NaN where samples are missing."""
-    lead_names = tuple(row["lead_names"])
-    counts = np.asarray(row["signal"], dtype=np.int16)
-    if counts.size != len(lead_names) * int(row["num_samples"]):
-        raise ValueError(
-            f"record {row['ecg_id']!r}: {counts.size} samples in `signal` are not {len(lead_names)} leads x "
-            f"{row['num_samples']} samples (`num_samples`); the corpus is damaged, convert it again"
+    return records_from_rows([row])[0]
+
+
+def records_from_rows(rows: Sequence[Mapping[str, Any]]) -> list[EcgRecord]:
+    """Records that rows of a corpus stand for, see `record_from_row`. Their signals are parts of one array."""
+    counts = [_counts_of_row(row) for row in rows]
+    # Asked of the system in one piece: many small ones that are given back together cost more than all the rest.
+    samples = np.empty(sum(each.size for each in counts), dtype=np.float32)
+    records = []
+    start = 0
+    for row, each in zip(rows, counts, strict=True):
+        gain = np.asarray(row["adc_gain"], dtype=np.float32)
+        signal = samples[start : start + each.size].reshape(each.shape)
+        start += each.size
+        np.copyto(signal, each)
+        signal /= gain[:, None]
+        if each.min(initial=0) == MISSING:
+            signal[each == MISSING] = np.nan
+        records.append(
+            EcgRecord(
+                signal=signal,
+                sampling_rate=float(row["sampling_rate"]),
+                lead_names=tuple(row["lead_names"]),
+                units=row["units"],
+                record_id=row["ecg_id"],
+                report=row["report"],
+                age=row["age"],
+                sex=row["sex"],
+                metadata={"adc_gain": gain},
+            )
         )
-    counts = counts.reshape(len(lead_names), int(row["num_samples"]))
-    gain = np.asarray(row["adc_gain"], dtype=np.float32)
-    signal = counts.astype(np.float32)
-    signal /= gain[:, None]
-    if counts.min(initial=0) == MISSING:
-        signal[counts == MISSING] = np.nan
-    return EcgRecord(
-        signal=signal,
-        sampling_rate=float(row["sampling_rate"]),
-        lead_names=lead_names,
-        units=row["units"],
-        record_id=row["ecg_id"],
-        report=row["report"],
-        age=row["age"],
-        sex=row["sex"],
-        metadata={"adc_gain": gain},
-    )
+    return records
+
+
+def _counts_of_row(row: Mapping[str, Any]) -> np.ndarray:
+    """int16 (leads, samples)."""
+    counts = np.asarray(row["signal"], dtype=np.int16)
+    num_leads, num_samples = len(row["lead_names"]), int(row["num_samples"])
+    if counts.size != num_leads * num_samples:
+        raise ValueError(
+            f"record {row['ecg_id']!r}: {counts.size} samples in `signal` are not {num_leads} leads x {num_samples} "
+            "samples (`num_samples`); the corpus is damaged, convert it again"
+        )
+    return counts.reshape(num_leads, num_samples)
 
 
 def table_from_rows(rows: Sequence[Mapping[str, Any]], features: datasets.Features) -> pa.Table:
