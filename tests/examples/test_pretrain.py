@@ -55,7 +55,7 @@ def test_killed_at_a_random_step_and_resumed_it_has_the_losses_of_an_unbroken_ru
     words = [small_recipe, "--corpus", cut_corpus, "--max_steps", "60", "--save_strategy", "steps"]
     words += ["--save_steps", "7", "--logging_steps", "2", "--streaming", str(streaming)]
     if streaming:
-        words += ["--shuffle_row_groups", "3", "--dataloader_num_workers", "1"]
+        words += ["--shuffle_row_groups", "3"]
     whole = run(*words, "--output_dir", tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
 
