@@ -107,6 +107,7 @@ class TestRows:
     def test_the_first_records_alone(self, cut_corpus: Path, map_style: PretrainingDataset) -> None:
         dataset = StreamedDataset(cut_corpus, "train", max_records=18)
         assert len(dataset) == 18
+        assert dataset.files.rows_per_group.tolist() == [4, 4, 4, 1, 4, 1]
         assert_equal_rows(list(dataset.rows(in_order(dataset))), map_style.__getitems__(range(18)))
         assert {row["index"] for batch in epoch_of(dataset, batch_size=6) for row in batch} == set(range(18))
         assert list(dataset.reports()) == map_style.reports()[:18]

@@ -94,7 +94,8 @@ class ParquetSplit:
         places = first_records(self._whole_rows)
         if max_records is not None:
             places = np.minimum(places, max_records)
-        self.rows_per_group = np.diff(places)
+        rows_left = np.diff(places)
+        self.rows_per_group = rows_left[rows_left > 0]  # the last one perhaps without its end
         self.layout = digest.hexdigest()[:16]  # equal for equal row groups, by their rows and bytes
 
     def __len__(self) -> int:
