@@ -24,7 +24,7 @@ EXPLAINED = {
     "native 100 Hz": "100 Hz records, extractor of 100 Hz",
     "native 500 Hz": "500 Hz records, extractor of 500 Hz: five times the samples",
     "resampled": "500 Hz records, extractor of 100 Hz",
-    "resampled, band-pass": "the same, through 0.5 to 40 Hz first; the target allows 0.4 ms for it",
+    "resampled, band-pass": "the same, through 0.5 to 40 Hz as well; the target allows 0.4 ms for it",
     "native 100 Hz, band-pass": "100 Hz records through 0.5 to 40 Hz",
     "single": "one 100 Hz record a call",
 }

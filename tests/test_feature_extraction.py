@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.signal
 import torch
 from transformers import AutoFeatureExtractor
 
 from merit_hf.feature_extraction_merit import MeritFeatureExtractor, normalize
 from merit_hf.io import EcgRecord, read_ecg
 from merit_hf.leads_merit import STANDARD_12
+from merit_hf.signal_merit import resample
 
 MIMIC_ORDER = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
 
@@ -227,6 +229,19 @@ def test_bandpass_takes_the_drift_away():
     extractor = MeritFeatureExtractor(bandpass=(1.0, 40.0), normalization="none")
     clean, drifting = tensors(extractor, record)[0], tensors(extractor, wandering)[0]
     assert (clean - drifting)[..., 200:-200].abs().max() < 0.05
+
+
+def test_bandpass_runs_at_the_lower_of_both_rates():
+    for own, wanted in ((500, 100), (100, 500)):
+        record = ecg(rate=own)
+        found = tensors(MeritFeatureExtractor(wanted, bandpass=(0.5, 40.0), normalization="none"), record)[0][0]
+        up, down = (1, 5) if own == 500 else (5, 1)
+        sections = scipy.signal.butter(3, (0.5, 40.0), btype="bandpass", fs=100, output="sos")
+        if own == 500:
+            expected = scipy.signal.sosfiltfilt(sections, resample(record.signal, up, down), axis=-1)
+        else:
+            expected = resample(scipy.signal.sosfiltfilt(sections, record.signal, axis=-1), up, down)
+        np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
 
 
 # -- missing samples

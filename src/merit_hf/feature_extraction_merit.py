@@ -109,7 +109,8 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         duration: length of the window, in seconds.
         lead_names: leads of the tensors, in order.
         normalization: `"zscore"` (each lead), `"zscore_record"` (one scale for all leads) or `"none"` (millivolts).
-        bandpass: `(low, high)` in Hz of a zero-phase Butterworth filter, applied at the ECG's own rate; None for none.
+        bandpass: `(low, high)` in Hz of a zero-phase Butterworth filter, applied at the lower of the ECG's
+            rate and `sampling_rate`; None for none.
         bandpass_order: order of that filter before it is run forth and back.
         truncation: which part of a longer ECG is taken: `"first"`, `"center"` or `"random"`.
         max_gap_duration: longest run of missing samples that is bridged, in seconds; longer ones are masked. The
@@ -373,10 +374,13 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
             signal, real = bridge_gaps(signal, finite, self._max_gap(rate))
         present = signal.max(axis=-1) > signal.min(axis=-1)  # (batch, leads)
         signal, present, real = self._arrange_leads(signal, present, real, names, units)
-        if self.bandpass is not None:
-            signal = bandpass(signal, rate, *self.bandpass, self.bandpass_order)
         up, down = rate_ratio(rate, self.sampling_rate)
+        # At the lower of the two rates, where there are the fewest samples to filter.
+        if self.bandpass is not None and rate <= self.sampling_rate:
+            signal = bandpass(signal, rate, *self.bandpass, self.bandpass_order)
         signal = resample(signal, up, down)
+        if self.bandpass is not None and rate > self.sampling_rate:
+            signal = bandpass(signal, self.sampling_rate, *self.bandpass, self.bandpass_order)
         num_samples = min(signal.shape[-1], self.num_samples)
         if signal is not values:
             values[..., :num_samples] = signal[..., :num_samples]
