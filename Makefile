@@ -33,7 +33,9 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/feature_extraction.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/streaming.py
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/bootstrap.py
 
 benchmark-ptbxl: $(STAMP)
 	@test -f '$(DATA)/records.csv' || { echo "give the records: make benchmark-ptbxl DATA=FOLDER [TEXT_MODEL=ID_OR_PATH] [SEEDS=3]" >&2; exit 1; }
