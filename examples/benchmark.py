@@ -67,19 +67,11 @@ def main(arguments: BenchmarkArguments) -> None:
     from merit_hf.data.corpus import load_corpus
     from merit_hf.evaluation.benchmark import Benchmark, BenchmarkSettings
     from merit_hf.evaluation.benchmark_report import write_report
-    from merit_hf.evaluation.benchmark_studies import (
-        ROBUSTNESS,
-        SHIFT,
-        STRUCTURE,
-        robustness_study,
-        shift_study,
-        structure_study,
-    )
+    from merit_hf.evaluation.benchmark_studies import STUDIES
     from merit_hf.evaluation.contenders import contenders_of
 
-    made_by = {ROBUSTNESS: robustness_study, STRUCTURE: structure_study, SHIFT: shift_study}
-    if unknown := [name for name in arguments.studies if name not in made_by]:
-        raise ValueError(f"--studies {unknown} are not known, expected some of {', '.join(made_by)}")
+    if unknown := [name for name in arguments.studies if name not in STUDIES]:
+        raise ValueError(f"--studies {unknown} are not known, expected some of {', '.join(STUDIES)}")
     contenders = contenders_of(arguments.models, arguments.baselines, arguments.seeds)
     paths = named(arguments.corpora, "corpora")
     benchmark = Benchmark(
@@ -106,7 +98,7 @@ def main(arguments: BenchmarkArguments) -> None:
     studies = {}
     for name in arguments.studies:
         print(name.replace("_", " "), flush=True)
-        studies[name] = made_by[name](benchmark)
+        studies[name] = STUDIES[name](benchmark)
     words = named(arguments.data, "data") if arguments.data else {}
     write_report(
         benchmark,

@@ -127,7 +127,7 @@ def test_fine_tuning_is_asked_for_once_a_seed(tiny_run, corpora, tmp_path):
         Benchmark(contenders, corpora, tmp_path, **options)
 
 
-def test_studies_are_kept_too(benchmark, monkeypatch):
+def test_structure_is_not_judged_without_a_validation_split(benchmark):
     # Without a validation split the study refuses rather than choose penalties on the test split.
     with pytest.raises(ValueError, match="validation"):
         structure_study(benchmark)

@@ -6,7 +6,7 @@ Each study is kept as the parts of benchmark.py are; the protocols are in files 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,6 @@ from .robustness import clean_probe, load_curves, robustness
 from .structure_probe import structure_probe
 
 ROBUSTNESS, STRUCTURE, SHIFT = "robustness", "structure_probe", "distribution_shift"
-STUDIES = (ROBUSTNESS, STRUCTURE, SHIFT)
 
 
 def robustness_study(benchmark: Benchmark, curves: str = "standard") -> dict[str, dict[str, dict[str, Any]]]:
@@ -126,3 +125,10 @@ def shift_study(benchmark: Benchmark) -> dict[str, dict[str, dict[str, Any]]]:
             result = benchmark.kept(name, identity, partial(make, source, target, label_map, contender))
             found.setdefault(f"{source} to {target}", {})[contender.name] = result
     return found
+
+
+STUDIES: Mapping[str, Callable[[Benchmark], dict[str, Any]]] = {
+    ROBUSTNESS: robustness_study,
+    STRUCTURE: structure_study,
+    SHIFT: shift_study,
+}

@@ -15,7 +15,6 @@ import numpy as np
 
 from .metrics import LabelRanking
 
-RULES = ("fixed", "val", "oracle")
 FIXED_THRESHOLD = 0.5
 
 
