@@ -1,7 +1,7 @@
 # Every target works on a fresh clone: .venv is made on first use and renewed when setup.py or constraints.txt changes.
 #   make demo   synthetic corpus -> pretraining -> zero-shot scores and a picture in runs/demo
 #   make benchmark-ptbxl DATA=FOLDER   train each loss alone and both on real ECGs, and compare them with baselines
-#   make test   the whole test suite          make lint   ruff and mypy          make bench   speed, as ratios
+#   make test   the whole test suite, over all cores          make lint   ruff and mypy          make bench   speed, as ratios
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,8 +18,9 @@ OUT ?= runs/benchmark-ptbxl
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
+# One file stays in one process, which makes its shared fixtures once. One thread each: the cores are taken by processes.
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -134,6 +134,21 @@ def test_untrained_encoders_stand_beside_with_the_paired_difference(splits, tiny
     assert result["against_untrained"] == compare_predictions(a, b, num_resamples=40)
 
 
+def test_several_encoders_take_turns_over_the_subsets(splits, tiny_run, tmp_path):
+    encoders = [load_encoder(str(tiny_run), kind="untrained", seed=seed, device="cpu") for seed in (0, 1)]
+    together = probe(splits, tmp_path, encoders, seeds=(0, 1, 2, 3))
+    assert [result["config"]["seeds"] for result in together] == [[0, 1, 2, 3], [0, 1]]
+    alone = [probe(splits, tmp_path, encoder, seeds=(0, 1, 2, 3)) for encoder in encoders]
+    half, whole = ([entries[i]["metrics"]["macro_auroc"] for entries in (together, *alone)] for i in (0, 1))
+    assert half[0]["values"] == [
+        half[1]["values"][0],
+        half[2]["values"][1],
+        half[1]["values"][2],
+        half[2]["values"][3],
+    ]
+    assert whole[0]["values"] == [whole[1]["value"], whole[2]["value"]]
+
+
 def test_the_mlp_head_is_drawn_at_every_fraction(splits, tmp_path):
     result = probe(splits, tmp_path, head="mlp", fractions=(1.0,))[0]
     assert result["config"]["seeds"] == [0, 1]
@@ -148,7 +163,7 @@ def test_bad_divisions_are_refused(splits, tmp_path):
         ({"validation_split": "train"}, "leave it out"),
         ({"fractions": ()}, "must not be empty"),
         ({"fractions": (2.0,)}, "fraction is 2.0"),
-        ({"encoder": [SignalFeatures()]}, "1 encoders for 2 seeds"),
+        ({"encoder": [SignalFeatures()] * 3}, "3 encoders for 2 seeds"),
     ]
     for options, message in cases:
         with pytest.raises(ValueError, match=message):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +39,7 @@ class BenchmarkSettings:
 
     test_split: split to test on; `linear_probe.probe_data` says what a probe is then chosen by.
     fractions: shares of the training labels for the probe.
-    num_subsets: seeds of the subsets for shares below 1, for contenders with a single seed of their own.
+    num_subsets: at least so many subsets for shares below 1; every seed of a contender takes equally many.
     min_positives: labels with fewer test positives are left out of the macro averages, and listed.
     num_resamples: bootstrap resamples of intervals and comparisons, and permutations of the tests.
     by_patient: resample patients instead of records.
@@ -189,13 +190,13 @@ class Benchmark:
     def _linear_probe(self, part: Part) -> list[Result]:
         settings, contender = self.settings, part.contender
         encoders = contender.encoders(self.device)
-        several = len(encoders) > 1
+        subsets_each = math.ceil(settings.num_subsets / len(encoders))
         return linear_probe(
-            encoders if several else encoders[0],
+            encoders,
             self.corpora[part.corpus],
             part.task,
             fractions=settings.fractions,
-            seeds=contender.seeds if several else range(settings.num_subsets),
+            seeds=range(subsets_each * len(encoders)),
             test_split=settings.test_split,
             min_positives=settings.min_positives,
             num_resamples=settings.num_resamples,

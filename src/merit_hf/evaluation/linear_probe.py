@@ -122,12 +122,12 @@ def linear_probe(
     """Results of a probe, one for each fraction of the training labels.
 
     Args:
-        encoder: frozen; several, one a seed, where the encoder itself is drawn by chance.
+        encoder: frozen; several of one kind (trained or drawn with different seeds) take turns over the seeds.
         splits, task, test_split, validation_split: see `probe_data`.
         untrained: encoders to stand beside, in the same way.
         fractions: shares of the training records whose labels are used.
-        seeds: of the subsets (label_subsets.py) and of the mlp head; the result is the mean over them. Where nothing
-            is drawn (all records, linear head, one encoder) the first stands for all.
+        seeds: of the subsets (label_subsets.py) and of the mlp head; the result is the mean over them. Where neither
+            is drawn (all records, linear head) one seed an encoder stands for all.
         head: "linear" or "mlp" (probe_heads.py).
         min_positives, num_resamples, by_patient: see `classification_result`.
         batch_size: records in one pass of the encoder.
@@ -143,7 +143,8 @@ def linear_probe(
         the entry "untrained" of the same layout and "against_untrained", the paired comparison (comparison.py).
 
     Raises:
-        ValueError: see `probe_data`, `label_subset` and `fit_probe`.
+        ValueError: fractions or seeds are empty, seeds are no multiple of the encoders; see also `probe_data`,
+            `label_subset` and `fit_probe`.
     """
     if not len(fractions) or not len(seeds):
         raise ValueError(f"fractions and seeds must not be empty, got {list(fractions)} and {list(seeds)}")
@@ -152,26 +153,25 @@ def linear_probe(
     given = {"": encoder} if untrained is None else {"": encoder, "untrained": untrained}
     for entry, encoders in given.items():
         folder = None if predictions_dir is None else Path(predictions_dir) / entry
-        several = list(encoders) if isinstance(encoders, Sequence) else None
-        if several is not None and len(several) != len(seeds):
-            raise ValueError(f"{len(several)} encoders for {len(seeds)} seeds; give one, or one a seed")
-        single = None if isinstance(encoders, Sequence) else encoders
+        turns = list(encoders) if isinstance(encoders, Sequence) else [encoders]
+        if not turns or len(seeds) % len(turns):
+            raise ValueError(
+                f"{len(turns)} encoders for {len(seeds)} seeds; give as many seeds for each encoder as for the others"
+            )
         features = _Features(data, batch_size, cache_dir, progress)
         entries[entry] = []
         for fraction in fractions:
-            drawn = single is None or head == "mlp" or fraction < 1.0
-            used = list(seeds) if drawn else [seeds[0]]
+            drawn = head == "mlp" or fraction < 1.0
+            used = list(seeds) if drawn else list(seeds[: len(turns)])
             probes = [
-                _probe(data, features(single or several[index]), fraction, seed, head)  # type: ignore[index]
+                _probe(data, features(turns[index % len(turns)]), fraction, seed, head)
                 for index, seed in enumerate(used)
             ]
             if folder is not None:
                 _write(probes, used, folder, f"{task}-{fraction:g}", data.test_split)
             name = features.name
             if entry == "":
-                name = model_name or (
-                    name if single is not None or len(used) == 1 else f"{name} (first of {len(used)} seeds)"
-                )
+                name = model_name or (name if len(turns) == 1 else f"{name} (first of {len(turns)} seeds)")
             result = classification_result(
                 [probe.test for probe in probes],
                 [probe.validation for probe in probes],
