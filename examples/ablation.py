@@ -66,8 +66,10 @@ def main(arguments: AblationArguments) -> None:
     output = Path(arguments.output)
     runs = output.with_suffix(".runs")
     planned = plan(arguments, runs)
+    # The longest first, so that no core waits for them in the end.
+    longest_first = sorted(planned.items(), key=lambda run: not run[0].startswith("both"))
     with ThreadPoolExecutor(arguments.num_parallel) as pool:
-        list(pool.map(lambda run: train(run, arguments), planned.items()))
+        list(pool.map(lambda run: train(run, arguments), longest_first))
 
     trained = [f"{name.rpartition('-seed')[0]}={runs / name}" for name in planned]
     contenders = contenders_of(trained, arguments.baselines, arguments.seeds)

@@ -49,7 +49,7 @@ class BenchmarkArguments:
     test_split: str = option("test", help="split to test on")
     fractions: list[float] = option([0.01, 0.1, 1.0], help="shares of the training labels for the linear probe")
     seeds: int = option(3, help="seeds of baselines that are drawn by chance")
-    subsets: int = option(5, help="subsets of the training labels, for models with a single seed")
+    subsets: int = option(5, help="at least so many subsets of the training labels")
     min_positives: int = option(
         5, unit="records", help="labels with fewer positive test records are left out of macro averages, and named"
     )

@@ -505,19 +505,20 @@ def _package(module: str, what: str) -> Any:
 
 PIPELINES: dict[str, tuple[type[_EcgPipeline], Any]] = {
     "ecg-zero-shot-classification": (EcgZeroShotClassificationPipeline, AutoModel),
-    "ecg-classification": (EcgClassificationPipeline, AutoModelForSequenceClassification),
+    # What no classifier can be opened from opens as a model, so that the pipeline itself says what it needs.
+    "ecg-classification": (EcgClassificationPipeline, (AutoModelForSequenceClassification, AutoModel)),
     "ecg-feature-extraction": (EcgFeatureExtractionPipeline, AutoModel),
 }
 
 
 def register_pipelines() -> None:
     """Make `transformers.pipeline(task)` know the tasks of this file; calling it again changes nothing."""
-    for task, (pipeline_class, auto_class) in PIPELINES.items():
+    for task, (pipeline_class, auto_classes) in PIPELINES.items():
         known = PIPELINE_REGISTRY.supported_tasks.get(task)
         if known is not None and known["impl"] is pipeline_class:
             continue
         PIPELINE_REGISTRY.register_pipeline(
-            task, pipeline_class=pipeline_class, pt_model=auto_class, type="multimodal"
+            task, pipeline_class=pipeline_class, pt_model=auto_classes, type="multimodal"
         )
         # With this attribute `save_pretrained` of a pipeline would copy code into the folder and demand
         # trust_remote_code from everyone who opens it; exporting code is a step of its own.
