@@ -47,8 +47,8 @@ benchmark-ptbxl: $(STAMP)
 	  --sex_codes 0=male 1=female --task_columns super_class sub_class form rhythm all=scp_codes --output_dir $(OUT)/corpus
 	$(BIN)/python examples/ablation.py --corpus $(OUT)/corpus --config examples/configs/merit_tiny_ptbxl.yaml \
 	  --text_model '$(TEXT_MODEL)' --baselines untrained random_convolutions --seeds $(SEEDS) --num_parallel 2 \
-	  --tasks super_class sub_class all --test_split validation --data "part of PTB-XL, z-scored, 100 Hz, fold 9" \
-	  --output $(OUT)/ablation.json
+	  --tasks super_class sub_class all --test_split validation --corpus_name ptb_xl \
+	  --data "a part of PTB-XL, z-scored at 100 Hz; trained on folds 1-8, tested on fold 9" --output $(OUT)/ablation.json
 
 # Trained on one clinic's patients, then frozen: probed on other patients of it, and on an ambulance's with half the
 # rate, four leads fewer, twice the noise and other findings.

@@ -45,6 +45,9 @@ class AblationArguments:
     min_positives: int = option(5, unit="records", help="rarer labels of the test split are left out of averages")
     num_resamples: int = option(1000, help="bootstrap resamples of intervals, and permutations of tests")
     prompts: str | None = option(None, help="prompts, a JSON file or a packaged name; null finds one by task")
+    corpus_name: str = option(
+        "corpus", help="its name in the report; of ptb_xl, cpsc2018 and csn, published numbers stand beside"
+    )
     data: str | None = option(None, help="what the records are, in words, for the report")
     num_parallel: int = option(1, help="runs trained at the same time; the cores are shared out among them")
     launcher: str = option(
@@ -75,7 +78,7 @@ def main(arguments: AblationArguments) -> None:
     contenders = contenders_of(trained, arguments.baselines, arguments.seeds)
     benchmark = Benchmark(
         contenders,
-        {"corpus": load_corpus(arguments.corpus)},
+        {arguments.corpus_name: load_corpus(arguments.corpus)},
         output.with_suffix(".report"),
         tasks=arguments.tasks,
         settings=BenchmarkSettings(
@@ -89,7 +92,7 @@ def main(arguments: AblationArguments) -> None:
     results = benchmark.run(lambda line: print(line, flush=True))
     comparisons = benchmark.comparisons()
     command = shlex.join(["python", "examples/ablation.py", *sys.argv[1:]])
-    data = {"corpus": arguments.data or arguments.corpus}
+    data = {arguments.corpus_name: arguments.data or arguments.corpus}
     write_report(benchmark, results, comparisons, command=command, data=data)
     verdicts = [{**entry, "verdict_in_words": verdict(entry)} for entry in comparisons]
     write_results({"config": as_plain(arguments), "results": results, "comparisons": verdicts}, output)
