@@ -2,7 +2,7 @@
 #   make demo   synthetic corpus -> pretraining -> zero-shot scores and a picture in runs/demo
 #   make benchmark-ptbxl DATA=FOLDER   train each loss alone and both on real ECGs, and compare them with baselines
 #   make benchmark-synthetic           the same on simulated ECGs, with structure probe, distribution shift, robustness
-#   make test   the whole test suite, over all cores          make lint   ruff and mypy          make bench   speed, as ratios
+#   make test   the whole test suite; over all cores with ARGS="-n logical --dist loadfile"          make lint   ruff and mypy          make bench   speed, as ratios
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,9 +20,8 @@ SYNTHETIC_OUT ?= runs/benchmark-synthetic
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
-# One file stays in one process, which makes its shared fixtures once. One thread each: the cores are taken by processes.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
