@@ -2,7 +2,7 @@
 #   make demo   synthetic corpus -> pretraining -> zero-shot scores and a picture in runs/demo
 #   make benchmark-ptbxl DATA=FOLDER   train each loss alone and both on real ECGs, and compare them with baselines
 #   make benchmark-synthetic           the same on simulated ECGs, with structure probe, distribution shift, robustness
-#   make test   the whole test suite; over all cores with ARGS="-n logical --dist loadfile"          make lint   ruff and mypy          make bench   speed, as ratios
+#   make test   the whole test suite          make lint   ruff and mypy          make bench   speed, as ratios
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
