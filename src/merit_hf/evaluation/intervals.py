@@ -208,7 +208,7 @@ def bootstrap_interval(
 def normal_interval(
     samples: np.ndarray, estimate: float | np.ndarray, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `bootstrap_interval`, without bounds and as if without bias: estimate -+ z * standard deviation of the samples.
+    """Without bounds, the bias left in: estimate -+ z * standard deviation of the samples (see `bootstrap_interval`).
 
     For differences of correlated metrics, which are nearly symmetric as they are.
     """
