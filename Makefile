@@ -63,7 +63,7 @@ benchmark-synthetic: $(STAMP)
 	  --seeds $(SEEDS) --num_parallel 2 --data "synthetic, noise 2" --output $(SYNTHETIC_OUT)/ablation.json
 	$(BIN)/python examples/benchmark.py --corpora clinic=$(SYNTHETIC_OUT)/clinic ambulance=$(SYNTHETIC_OUT)/ambulance \
 	  --data "clinic=synthetic, noise 2, 500 Hz, 12 leads" "ambulance=synthetic, noise 4, 250 Hz, 8 leads" \
-	  --studies structure_probe distribution_shift robustness --seeds $(SEEDS) --output_dir $(SYNTHETIC_OUT)/report \
+	  --studies structure_probe distribution_shift robustness --seeds $(SEEDS) --num_parallel 2 --output_dir $(SYNTHETIC_OUT)/report \
 	  --models $(foreach seed,$(shell seq 0 $$(($(SEEDS) - 1))),$(foreach loss,masked contrastive both,\
 	    $(loss)=$(SYNTHETIC_OUT)/ablation.runs/$(loss)-seed$(seed)))
 

@@ -49,7 +49,9 @@ class AblationArguments:
         "corpus", help="its name in the report; of ptb_xl, cpsc2018 and csn, published numbers stand beside"
     )
     data: str | None = option(None, help="what the records are, in words, for the report")
-    num_parallel: int = option(1, help="runs trained at the same time; the cores are shared out among them")
+    num_parallel: int = option(
+        1, help="runs trained, and then parts evaluated, at the same time; they share out the cores"
+    )
     launcher: str = option(
         "", help="words before the training command, such as 'accelerate launch --num_processes 4'; empty: Python"
     )
@@ -89,7 +91,7 @@ def main(arguments: AblationArguments) -> None:
             prompts=arguments.prompts,
         ),
     )
-    results = benchmark.run(lambda line: print(line, flush=True))
+    results = benchmark.run(lambda line: print(line, flush=True), arguments.num_parallel)
     comparisons = benchmark.comparisons()
     command = shlex.join(["python", "examples/ablation.py", *sys.argv[1:]])
     data = {arguments.corpus_name: arguments.data or arguments.corpus}

@@ -59,6 +59,7 @@ class BenchmarkArguments:
         None, help="prompts, a JSON file or the name of a packaged one; null finds one by task"
     )
     batch_size: int = option(64, unit="records", help="records in one pass of a model")
+    num_parallel: int = option(1, help="parts made at the same time, by a process each; they share out the cores")
     device: str | None = option(None, help="device, e.g. cpu or cuda:0; null takes a GPU if there is one")
 
 
@@ -72,6 +73,8 @@ def main(arguments: BenchmarkArguments) -> None:
 
     if unknown := [name for name in arguments.studies if name not in STUDIES]:
         raise ValueError(f"--studies {unknown} are not known, expected some of {', '.join(STUDIES)}")
+    if arguments.num_parallel < 1:
+        raise ValueError(f"--num_parallel is {arguments.num_parallel}, expected at least 1")
     contenders = contenders_of(arguments.models, arguments.baselines, arguments.seeds)
     paths = named(arguments.corpora, "corpora")
     benchmark = Benchmark(
@@ -93,7 +96,7 @@ def main(arguments: BenchmarkArguments) -> None:
         finetune=partial(finetune, arguments, paths),
         device=arguments.device,
     )
-    results = benchmark.run(lambda line: print(line, flush=True))
+    results = benchmark.run(lambda line: print(line, flush=True), arguments.num_parallel)
     comparisons = benchmark.comparisons()
     studies = {}
     for name in arguments.studies:

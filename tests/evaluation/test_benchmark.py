@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -151,3 +152,15 @@ def test_published_numbers_name_their_protocol():
     assert found["MERL", "zero_shot", None] == 0.742
     assert found["HeartLang", "linear_probe", 1.0] == 0.875
     assert all(0 < n["macro_auroc"] < 1 and "arXiv" in n["source"] for n in published_numbers())
+
+
+def test_parts_made_by_two_processes_are_those_of_one(benchmark, results, tmp_path):
+    other = Benchmark(benchmark.contenders, benchmark.corpora, tmp_path, settings=SETTINGS, device="cpu")
+    begun = tmp_path / "begun"
+    assert other.run(partial(_note, begun), num_parallel=2) == results
+    assert sorted(begun.read_text().split()) == sorted(str(number) for number in range(1, len(benchmark.parts()) + 1))
+
+
+def _note(path, line):
+    with open(path, "a") as file:
+        file.write(line.split("/")[0] + "\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+from joblib import Parallel, delayed, parallel_config
 from transformers import AutoConfig
 
 from .. import __version__
@@ -143,22 +145,30 @@ class Benchmark:
             if protocol == LINEAR_PROBE or (_aligned(contender) if protocol == ZERO_SHOT else contender.kind == MERIT)
         ]
 
-    def run(self, report: Callable[[str], None] = lambda line: None) -> list[Result]:
+    def run(self, report: Callable[[str], None] = lambda line: None, num_parallel: int = 1) -> list[Result]:
         """Makes what is missing and returns all entries, each with its `corpus`, `protocol` and contender (`model`).
 
         Args:
             report: told of each part as it begins.
+            num_parallel: parts made at the same time, each by a process of its own; they share out the cores.
         """
-        results = []
         parts = self.parts()
-        for number, part in enumerate(parts, start=1):
-            report(f"{number}/{len(parts)}  {part.name}")
-            makers = {LINEAR_PROBE: self._linear_probe, ZERO_SHOT: self._zero_shot, FINETUNE: self._finetuned}
-            make = makers[part.protocol]
-            identity = {"contender": part.contender.identity(), "corpus": self.fingerprint(part.corpus)}
-            about = {"corpus": part.corpus, "protocol": part.protocol}
-            results += [{**about, **entry} for entry in self.kept(part.name, identity, partial(make, part))]
-        return results
+        # Many threads on small matrices wait for one another, and the longer the busier the cores are.
+        threads = max(1, (os.cpu_count() or 1) // num_parallel)
+        with parallel_config("loky", n_jobs=num_parallel, inner_max_num_threads=threads):
+            made = Parallel()(
+                delayed(self._made)(part, partial(report, f"{number}/{len(parts)}  {part.name}"))
+                for number, part in enumerate(parts, start=1)
+            )
+        return list(itertools.chain.from_iterable(made))
+
+    def _made(self, part: Part, begin: Callable[[], None]) -> list[Result]:
+        begin()
+        makers = {LINEAR_PROBE: self._linear_probe, ZERO_SHOT: self._zero_shot, FINETUNE: self._finetuned}
+        identity = {"contender": part.contender.identity(), "corpus": self.fingerprint(part.corpus)}
+        about = {"corpus": part.corpus, "protocol": part.protocol}
+        made = self.kept(part.name, identity, partial(makers[part.protocol], part))
+        return [{**about, **entry} for entry in made]
 
     def kept(self, name: str, identity: Mapping[str, Any], make: Callable[[], Any]) -> Any:
         """What `make` returns, as plain JSON: from `parts/` if it is there with the same identity, or made now.
