@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from merit_hf.training.arguments import PretrainingArguments
 
 ROOT = Path(__file__).resolve().parents[1]
+# Of a run's arguments those that do not decide what is trained.
+HOW_IT_STARTS = {"overwrite": None, "resume_from_checkpoint": None}
 
 
 @dataclass
@@ -132,7 +134,7 @@ def train(run: tuple[str, PretrainingArguments], arguments: AblationArguments) -
     command = ["--resume_from_checkpoint", "latest"]
     if not (folder / ARGUMENTS_FILE).is_file():
         command = ["--overwrite"]
-    elif read_yaml(folder / ARGUMENTS_FILE) != as_plain(wanted):
+    elif {**read_yaml(folder / ARGUMENTS_FILE), **HOW_IT_STARTS} != {**as_plain(wanted), **HOW_IT_STARTS}:
         raise ValueError(f"{folder} was trained with other arguments; name another --output or delete that folder")
     elif (folder / "model.safetensors").is_file():
         print(f"{name}: trained", flush=True)

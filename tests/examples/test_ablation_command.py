@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_a_whole_run_is_kept_a_stopped_one_resumed_another_refused(command, argu
     config = read_yaml(folder.with_suffix(".yaml"))
     assert config["seed"] == 0
     folder.mkdir()
-    command.write_yaml(run[1], folder / "training_config.yaml")
+    command.write_yaml(replace(run[1], overwrite=True), folder / "training_config.yaml")
     (folder / "checkpoints" / "step-000010").mkdir(parents=True)
     command.train(run, arguments)
     assert words.pop()[-2:] == ["--resume_from_checkpoint", "latest"]
@@ -95,3 +96,6 @@ def test_the_whole_of_it(command, small_recipe, tmp_path, monkeypatch, capsys):
     assert all(words == "within noise" or words.endswith("is better") for words in verdicts)
     assert (tmp_path / "out.report" / "README.md").is_file()
     assert "both - contrastive" in capsys.readouterr().out
+    run_command(command.main, command.AblationArguments)
+    assert capsys.readouterr().out.count(": trained\n") == 2
+    assert json.loads(output.read_text()) == result
