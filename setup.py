@@ -29,6 +29,7 @@ extras = {
         "parameterized>=0.9",
         "pytest>=8.0",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
         "ruff>=0.11",
         "setuptools>=77.0",
         "sierraecg>=0.4",
