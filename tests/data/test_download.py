@@ -156,7 +156,7 @@ def test_not_found(server: FileServer, tmp_path: Path) -> None:
         Downloader().fetch(RemoteFile(f"{server.url}nowhere.dat", tmp_path / "nowhere.dat", SHA256))
 
 
-@pytest.mark.parametrize("after", ["0", formatdate(usegmt=True)])
+@pytest.mark.parametrize("after", ["0", formatdate(usegmt=True)], ids=["seconds", "date"])
 def test_a_busy_server_is_asked_again_when_it_says(server: FileServer, file: RemoteFile, after: str) -> None:
     """The wait that we would choose ourselves would end the test by its time limit."""
     server.faults["a%20b.dat"] = [(503, {"Retry-After": after}), (429, {"Retry-After": after})]
