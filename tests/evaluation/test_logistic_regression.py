@@ -4,10 +4,11 @@ import logging
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from merit_hf.evaluation.logistic_regression import balanced_weights, fit_logistic
+from merit_hf.evaluation.logistic_regression import _inverse_hessian, balanced_weights, fit_logistic
 
 
 def problem(num_records: int, num_features: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -87,3 +88,16 @@ def test_what_cannot_be_fitted_is_refused(caplog):
     with caplog.at_level(logging.WARNING):
         fit_logistic(features, targets, [10.0] * 3, [False] * 3, max_iterations=1)
     assert "did not converge" in caplog.text
+
+
+def test_a_step_that_changed_nothing_but_rounding_is_not_remembered():
+    generator = torch.Generator().manual_seed(0)
+    gradient, curvature, step = (torch.rand(5, 3, generator=generator, dtype=torch.float64) for _ in range(3))
+    change = 2.0 * step
+    known = _inverse_hessian(gradient, [step], [change], curvature)
+    # In the middle problem the second step was so short that the gradient moved by rounding alone, against the step.
+    second, moved = step.flip(0).clone(), (2.0 * step.flip(0)).clone()
+    second[:, 1], moved[:, 1] = 1e-12, -1e-16
+    both = _inverse_hessian(gradient, [step, second], [change, moved], curvature)
+    assert torch.equal(both[:, 1], known[:, 1])
+    assert not torch.equal(both[:, 0], known[:, 0])

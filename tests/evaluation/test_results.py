@@ -201,3 +201,19 @@ def test_table_stands_side_by_side(data):
     assert any("MI" in line and f"{trained['per_label']['MI']['auroc']:.3f}" in line for line in rest)
     assert "left out: NONE (no positives)" in rest[-1]
     assert all(len(line) < 100 for line in table.splitlines())
+
+
+def test_each_model_may_have_validation_records_of_its_own(data):
+    targets, scores = data[0], data[1][:2]
+    own = [predictions_from(*one(drawn(seed, records)), prefix=f"v{seed}-") for seed, records in ((1, 60), (2, 40))]
+    together = result_of(targets, scores, own)
+    alone = [result_of(targets, each, validation) for each, validation in zip(scores, own, strict=True)]
+    line = together["per_label"]["MI"]
+    assert line["thresholds_val"] == [result["per_label"]["MI"]["threshold_val"] for result in alone]
+    assert line["validation_positives_each"] == [int(validation.targets[:, 1].sum()) for validation in own]
+    assert together["metrics"]["macro_f1_val"]["values"] == [
+        result["metrics"]["macro_f1_val"]["value"] for result in alone
+    ]
+    shared = predictions_from(*one(drawn(2, 50)))
+    with pytest.raises(ValueError, match="share 50 records"):
+        result_of(targets, scores, [own[0], shared])

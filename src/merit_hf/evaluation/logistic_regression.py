@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 HISTORY = 10  # pairs of steps and gradients that L-BFGS remembers
 ROUGH_ITERATIONS = 60  # in single precision, whose products take a third of the time; most problems end there
 SMALLEST_DESCENT = 1e-4  # share of the promised descent that a step must bring (Armijo)
+SMALLEST_COSINE = 1e-8  # between a step and the change of the gradient along it; smaller ones are rounding
 SMALLEST_SINGULAR_VALUE = 1e-10  # relative; smaller ones are rounding
 
 
@@ -210,13 +211,23 @@ def _value(x: Tensor, z: Tensor, s: Tensor, w: Tensor, penalised: Tensor) -> Ten
 def _inverse_hessian(gradient: Tensor, steps: list[Tensor], changes: list[Tensor], curvature: Tensor) -> Tensor:
     """The two loops of L-BFGS for all problems, from `curvature` on the diagonal."""
     direction = gradient.clone()
-    products = [(step * change).sum(0).clamp(min=1e-300) for step, change in zip(steps, changes, strict=True)]
+    inverses = [_inverse_product(step, change) for step, change in zip(steps, changes, strict=True)]
     shares = []
-    for step, change, product in zip(reversed(steps), reversed(changes), reversed(products), strict=True):
-        share = (step * direction).sum(0) / product
+    for step, change, inverse in zip(reversed(steps), reversed(changes), reversed(inverses), strict=True):
+        share = (step * direction).sum(0) * inverse
         direction -= share * change
         shares.append(share)
     direction /= curvature
-    for step, change, product, share in zip(steps, changes, products, reversed(shares), strict=True):
-        direction += step * (share - (change * direction).sum(0) / product)
+    for step, change, inverse, share in zip(steps, changes, inverses, reversed(shares), strict=True):
+        direction += step * (share - (change * direction).sum(0) * inverse)
     return direction
+
+
+def _inverse_product(step: Tensor, change: Tensor) -> Tensor:
+    """1 / (step' change), which a convex objective makes positive; 0, so that the pair is skipped, where it is rounding.
+
+    A step so short that the gradient did not change visibly would otherwise divide by nothing.
+    """
+    product = (step * change).sum(0)
+    visible = product > SMALLEST_COSINE * step.norm(dim=0) * change.norm(dim=0)
+    return torch.where(visible, 1.0 / product, 0.0)

@@ -54,7 +54,7 @@ def classification_result(
 
     Args:
         test: predictions of one model, or of several on the same records.
-        validation: those of the same models, in the same order, on validation records.
+        validation: those of the same models, in the same order, on validation records; each model may have its own.
         task, split, model: what was evaluated, as text.
         config: everything else that made the numbers; must be plain JSON.
         num_resamples, confidence, seed: of the bootstrap intervals (see intervals.py).
@@ -127,7 +127,9 @@ def classification_result(
         entry: dict[str, Any] = {"positives": int(positives[scored][row])}
         if validation_runs is not None:
             column = label_names.index(label)
-            entry["validation_positives"] = int(validation_runs[0].targets[:, column].sum())
+            counts = [int(run.targets[:, column].sum()) for run in validation_runs]
+            one = len(set(counts)) == 1
+            entry.update({"validation_positives": counts[0]} if one else {"validation_positives_each": counts})
         for name, values in point_means.items():
             entry[name] = float(values[row])
             low, high = bootstrap_interval(sample_means[name][row], entry[name], confidence)
@@ -201,20 +203,22 @@ def _validation_runs(
 ) -> list[Predictions] | None:
     if validation is None:
         return None
-    runs = [run.with_labels(test[0].label_names) for run in as_runs(validation, "validation")]
-    if len(runs) != len(test):
+    given = [validation] if isinstance(validation, Predictions) else list(validation)
+    if len(given) != len(test):
         raise ValueError(
-            f"validation must hold predictions of the same models as test, got {len(runs)} and {len(test)}"
+            f"validation must hold predictions of the same models as test, got {len(given)} and {len(test)}"
         )
-    if len(runs[0]) == 0:
-        raise ValueError("validation holds no records; pass validation=None to leave out what is fitted on it")
-    if runs[0].score_kind != test[0].score_kind:
-        raise ValueError(f"validation must have test's score_kind {test[0].score_kind!r}, got {runs[0].score_kind!r}")
-    if shared := sorted(set(runs[0].ecg_ids) & set(test[0].ecg_ids)):
-        raise ValueError(
-            f"validation and test share {len(shared)} records, e.g. {shared[0]!r}: thresholds and calibration must "
-            "not be chosen on test records"
-        )
+    runs = [run.with_labels(test[0].label_names) for run in given]
+    for run in runs:
+        if len(run) == 0:
+            raise ValueError("validation holds no records; pass validation=None to leave out what is fitted on it")
+        if run.score_kind != test[0].score_kind:
+            raise ValueError(f"validation must have test's score_kind {test[0].score_kind!r}, got {run.score_kind!r}")
+        if shared := sorted(set(run.ecg_ids) & set(test[0].ecg_ids)):
+            raise ValueError(
+                f"validation and test share {len(shared)} records, e.g. {shared[0]!r}: thresholds and calibration "
+                "must not be chosen on test records"
+            )
     return runs
 
 
