@@ -224,7 +224,7 @@ def _inverse_hessian(gradient: Tensor, steps: list[Tensor], changes: list[Tensor
 
 
 def _inverse_product(step: Tensor, change: Tensor) -> Tensor:
-    """1 / (step' change), which a convex objective makes positive; 0, so that the pair is skipped, where it is rounding.
+    """1 / (step' change), positive as the objective is convex; 0, which skips the pair, where it is rounding.
 
     A step so short that the gradient did not change visibly would otherwise divide by nothing.
     """
