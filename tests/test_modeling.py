@@ -205,12 +205,25 @@ def test_padding_a_lead_wise_record_equals_leaving_the_time_out() -> None:
     torch.testing.assert_close(padded.pooler_output, short.pooler_output, atol=1e-5, rtol=1e-5)
 
 
-def test_a_patch_counts_if_half_of_it_is_real() -> None:
+def test_a_patch_counts_if_it_is_real_for_half_of_its_time() -> None:
     model = seeded(MeritEcgModel, MeritEcgConfig(**LEAD_WISE))
     mask = torch.zeros(1, 4, 200, dtype=torch.bool)
     mask[0, 0, :30] = True
     mask[0, 1, :29] = True
     assert model.patch_mask(mask).reshape(4, 10).sum(-1).tolist() == [2, 1, 0, 0]
+
+
+def test_a_single_lead_says_something_where_patches_span_all_leads() -> None:
+    model = seeded(MeritEcgModel, MeritEcgConfig(**JOINT))
+    values = make_batch()["input_values"]
+    mask = torch.zeros_like(values, dtype=torch.bool)
+    mask[:, 1, :90] = True
+    assert model.patch_mask(mask).sum(-1).tolist() == [4] * len(values)  # of 25 samples each; the fourth has 15
+    with torch.no_grad():
+        pooled = model(values, mask).pooler_output
+        other_leads = model(values.roll(1, dims=0).where(~mask, values), mask).pooler_output
+    assert torch.equal(pooled, other_leads)
+    assert (pooled[1:] - pooled[:1]).abs().max(-1).values.min() > 1e-3
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])

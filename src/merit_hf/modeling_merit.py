@@ -191,8 +191,11 @@ class MeritEcgModel(MeritEcgPreTrainedModel):
         return self.embeddings.patch_embedding
 
     def patch_mask(self, padding_mask: Tensor) -> Tensor:
-        """bool (batch, leads, samples) → bool (batch, patches): at least half of the patch is real."""
-        return patchify(padding_mask, self.config.patch_size).flatten(2).float().mean(-1) >= 0.5
+        """bool (batch, leads, samples) → bool (batch, patches): for at least half of its time a patch has a real lead.
+
+        One lead is enough, or an ECG of a single lead would have no patch at all where patches span all leads.
+        """
+        return patchify(padding_mask, self.config.patch_size).any(2).float().mean(-1) >= 0.5
 
     def patch_features(self, last_hidden_state: Tensor) -> Tensor:
         """(batch, tokens, hidden) of an unmasked pass → (batch, rows, patches a row, hidden), without separators."""
