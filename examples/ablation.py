@@ -3,8 +3,9 @@
     python examples/ablation.py --corpus CORPUS --config examples/configs/merit_tiny.yaml --output OUT.json
 
 All variants see the same ECGs equally often, with the same stages, batches, learning rates and seeds; one of the two
-losses is left out (`merit_hf.training.variants`). Trained models stay in OUT.runs/; tables and pictures in OUT.report/
-are those of `examples/benchmark.py`. A run or evaluation that was stopped goes on with the same command.
+losses is left out (`merit_hf.training.variants`). First stages in which "both" trains one loss alone are trained once
+for the two. Trained models stay in OUT.runs/; tables and pictures in OUT.report/ are those of `examples/benchmark.py`.
+A run or evaluation that was stopped goes on with the same command.
 """
 
 from __future__ import annotations
@@ -73,10 +74,7 @@ def main(arguments: AblationArguments) -> None:
     output = Path(arguments.output)
     runs = output.with_suffix(".runs")
     planned = plan(arguments, runs)
-    # The longest first, so that no core waits for them in the end.
-    longest_first = sorted(planned.items(), key=lambda run: not run[0].startswith("both"))
-    with ThreadPoolExecutor(arguments.num_parallel) as pool:
-        list(pool.map(lambda run: train(run, arguments), longest_first))
+    train_all(planned, arguments)
 
     trained = [f"{name.rpartition('-seed')[0]}={runs / name}" for name in planned]
     contenders = contenders_of(trained, arguments.baselines, arguments.seeds)
@@ -125,15 +123,68 @@ def plan(arguments: AblationArguments, runs: Path) -> dict[str, PretrainingArgum
     return found
 
 
-def train(run: tuple[str, PretrainingArguments], arguments: AblationArguments) -> None:
-    """Trains one run, goes on with it if it was stopped, or leaves it as it is if it is whole."""
+def plan_beginnings(planned: dict[str, PretrainingArguments], seeds: int) -> dict[str, PretrainingArguments]:
+    """For runs that have not begun, by their names: the run of the first stages that two of them share."""
+    from merit_hf.training.shared_stages import num_shared_stages, shared_run
+    from merit_hf.training.variants import KEPT_LOSS
+
+    found: dict[str, PretrainingArguments] = {}
+    for seed in range(seeds):
+        for pair in ([f"both-seed{seed}", f"{loss}-seed{seed}"] for loss in KEPT_LOSS):
+            runs = [planned[name] for name in pair if name in planned and not has_begun(planned[name])]
+            if len(runs) == 2 and num_shared_stages(runs):
+                folder = Path(runs[0].output_dir).with_name(f"beginning-seed{seed}")
+                found.update(dict.fromkeys(pair, shared_run(runs, str(folder))))
+    return found
+
+
+def train_all(planned: dict[str, PretrainingArguments], arguments: AblationArguments) -> None:
+    """Trains what is planned, shared beginnings once."""
+    beginnings = plan_beginnings(planned, arguments.seeds)
+    with ThreadPoolExecutor(arguments.num_parallel) as pool:
+        # Beginnings come first, so that no run waits for one that has no core; of the rest the longest, so that no
+        # core waits for it in the end.
+        shared = {run.output_dir: run for run in beginnings.values()}
+        begun = {folder: pool.submit(train, Path(folder).name, run, arguments) for folder, run in shared.items()}
+
+        def train_one(name: str) -> None:
+            beginning = beginnings.get(name)
+            if beginning is not None:
+                begun[beginning.output_dir].result()
+            train(name, planned[name], arguments, None if beginning is None else Path(beginning.output_dir))
+
+        order = sorted(planned, key=lambda name: (name in beginnings, not name.startswith("both")))
+        list(pool.map(train_one, order))
+
+
+def has_begun(run: PretrainingArguments) -> bool:
+    """Whether the run's folder says what is trained there."""
     from merit_hf.training.run_folder import ARGUMENTS_FILE
 
-    name, wanted = run
+    return (Path(run.output_dir) / ARGUMENTS_FILE).is_file()
+
+
+def train(
+    name: str, wanted: PretrainingArguments, arguments: AblationArguments, beginning: Path | None = None
+) -> None:
+    """Trains one run, goes on with it if it was stopped, or leaves it as it is if it is whole.
+
+    Args:
+        name: for messages.
+        wanted: arguments of the run.
+        arguments: of this command.
+        beginning: folder of a run that trained the first stages, if this one has not begun.
+    """
+    from merit_hf.training.run_folder import ARGUMENTS_FILE
+    from merit_hf.training.shared_stages import branch_off
+
     folder = Path(wanted.output_dir)
     command = ["--resume_from_checkpoint", "latest"]
-    if not (folder / ARGUMENTS_FILE).is_file():
-        command = ["--overwrite"]
+    if not has_begun(wanted):
+        if beginning is None:
+            command = ["--overwrite"]
+        else:
+            branch_off(beginning, wanted)
     elif {**read_yaml(folder / ARGUMENTS_FILE), **HOW_IT_STARTS} != {**as_plain(wanted), **HOW_IT_STARTS}:
         raise ValueError(f"{folder} was trained with other arguments; name another --output or delete that folder")
     elif (folder / "model.safetensors").is_file():

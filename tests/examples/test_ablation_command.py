@@ -47,23 +47,51 @@ def test_a_whole_run_is_kept_a_stopped_one_resumed_another_refused(command, argu
         returncode = 0
 
     monkeypatch.setattr(command.subprocess, "run", lambda given, **_: words.append(given) or Done())
-    run = next(iter(command.plan(arguments, tmp_path / "runs").items()))
-    folder = Path(run[1].output_dir)
-    command.train(run, arguments)
+    name, run = next(iter(command.plan(arguments, tmp_path / "runs").items()))
+    folder = Path(run.output_dir)
+    command.train(name, run, arguments)
     assert words.pop()[-1] == "--overwrite"
     config = read_yaml(folder.with_suffix(".yaml"))
     assert config["seed"] == 0
     folder.mkdir()
-    command.write_yaml(replace(run[1], overwrite=True), folder / "training_config.yaml")
+    command.write_yaml(replace(run, overwrite=True), folder / "training_config.yaml")
     (folder / "checkpoints" / "step-000010").mkdir(parents=True)
-    command.train(run, arguments)
+    command.train(name, run, arguments)
     assert words.pop()[-2:] == ["--resume_from_checkpoint", "latest"]
     (folder / "model.safetensors").touch()
-    command.train(run, arguments)
+    command.train(name, run, arguments)
     assert not words
     (folder / "training_config.yaml").write_text("seed: 5\n")
     with pytest.raises(ValueError, match="trained with other arguments"):
-        command.train(run, arguments)
+        command.train(name, run, arguments)
+
+
+def staged(small_recipe, path):
+    """The small recipe as a curriculum: masked first, then both."""
+    stages = "stages: [{contrastive_weight: 0.0, num_train_epochs: 1}, {learning_rate: 0.002}]\n"
+    path.write_text(small_recipe.read_text().rstrip() + f"\n        {stages}")
+    return path
+
+
+def test_first_stages_are_trained_once_for_two(command, arguments, small_recipe, tmp_path, monkeypatch):
+    assert command.plan_beginnings(command.plan(arguments, tmp_path / "runs"), 2) == {}
+    curriculum = replace(arguments, config=str(staged(small_recipe, tmp_path / "staged.yaml")))
+    planned = command.plan(curriculum, tmp_path / "runs")
+    beginnings = command.plan_beginnings(planned, 2)
+    assert set(beginnings) == {"masked-seed0", "both-seed0", "masked-seed1", "both-seed1"}
+    assert [Path(run.output_dir).name for run in beginnings.values()] == ["beginning-seed0"] * 2 + [
+        "beginning-seed1"
+    ] * 2
+    trained = []
+    monkeypatch.setattr(command, "train", lambda name, run, given, begun=None: trained.append((name, begun)))
+    command.train_all(planned, curriculum)
+    assert [name for name, _ in trained[:2]] == ["beginning-seed0", "beginning-seed1"]
+    assert dict(trained)["both-seed1"] == tmp_path / "runs" / "beginning-seed1"
+    assert dict(trained)["contrastive-seed1"] is None
+    # A run that has begun goes on by itself.
+    Path(planned["masked-seed0"].output_dir).mkdir(parents=True)
+    (Path(planned["masked-seed0"].output_dir) / "training_config.yaml").touch()
+    assert set(command.plan_beginnings(planned, 2)) == {"masked-seed1", "both-seed1"}
 
 
 @pytest.mark.slow
@@ -75,27 +103,26 @@ def test_the_whole_of_it(command, small_recipe, tmp_path, monkeypatch, capsys):
         "--corpus",
         tmp_path / "corpus",
         "--config",
-        small_recipe,
+        staged(small_recipe, tmp_path / "staged.yaml"),
         "--output",
         output,
         "--seeds",
         1,
     ]
-    words += ["--variants", "contrastive", "both", "--num_resamples", 20, "--fractions", 1.0, "--min_positives", 2]
+    words += ["--variants", "masked", "both", "--num_resamples", 20, "--fractions", 1.0, "--min_positives", 2]
     monkeypatch.setattr(sys, "argv", [str(word) for word in words])
     run_command(command.main, command.AblationArguments)
     result = json.loads(output.read_text())
     pairs = {(entry["model_a"], entry["model_b"], entry["protocol"]) for entry in result["comparisons"]}
     assert pairs == {
-        ("contrastive", "untrained", "linear_probe"),
+        ("masked", "untrained", "linear_probe"),
         ("both", "untrained", "linear_probe"),
-        ("both", "contrastive", "linear_probe"),
-        ("both", "contrastive", "zero_shot"),
+        ("both", "masked", "linear_probe"),
     }
     verdicts = {entry["verdict_in_words"] for entry in result["comparisons"]}
     assert all(words == "within noise" or words.endswith("is better") for words in verdicts)
     assert (tmp_path / "out.report" / "README.md").is_file()
-    assert "both - contrastive" in capsys.readouterr().out
+    assert "both - masked" in capsys.readouterr().out
     run_command(command.main, command.AblationArguments)
     assert capsys.readouterr().out.count(": trained\n") == 2
     assert json.loads(output.read_text()) == result

@@ -36,6 +36,7 @@ def _fields_of_report_augmentation() -> Schema:
 
 _CLASS_CONSTANTS = {"model_type", "base_config_key", "sub_configs_defaults"}
 _SHUFFLE_ROW_GROUPS = 8
+_OFTEN_PER_STAGE = ("num_train_epochs", "max_steps", "learning_rate", "per_device_train_batch_size", "weight_decay")
 # The shape of the input is said once, in `feature_extractor`; the rest belongs to a classifier.
 _NOT_OF_ENCODER = {"num_leads", "num_samples", "sampling_rate", "classifier_head", "thresholds", "calibration"}
 
@@ -156,7 +157,7 @@ class PretrainingArguments(LoopArguments):
     def __post_init__(self) -> None:
         if not self.stages:
             self.stages = [StageArguments()]
-        for field in ("num_train_epochs", "max_steps", "learning_rate", "per_device_train_batch_size", "weight_decay"):
+        for field in _OFTEN_PER_STAGE:
             self._refuse_dead_value(field)
         super().__post_init__()
         samples = self.max_train_samples
@@ -178,10 +179,15 @@ class PretrainingArguments(LoopArguments):
         own = getattr(self.stages[stage], field)
         return getattr(self, field) if own is None else own
 
+    def first_stages(self, num_stages: int) -> PretrainingArguments:
+        """The same run, ended after its first stages."""
+        stages = self.stages[:num_stages]
+        dead = {field: _default(field) for field in _OFTEN_PER_STAGE if _all_have(stages, field)}
+        return dataclasses.replace(self, stages=stages, **dead)
+
     def _refuse_dead_value(self, field: str) -> None:
         """A value that every stage replaces would be ignored silently."""
-        default = next(item.default for item in dataclasses.fields(self) if item.name == field)
-        if getattr(self, field) != default and all(getattr(stage, field) is not None for stage in self.stages):
+        if getattr(self, field) != _default(field) and _all_have(self.stages, field):
             raise ValueError(
                 f"{field}={getattr(self, field)} would change nothing, since every stage has its own: "
                 f"give --stages.0.{field} instead"
@@ -192,3 +198,11 @@ class PretrainingArguments(LoopArguments):
         value = self.stage_value(stage, "text_learning_rate")
         where = f" (stage {stage})" if self.num_stages > 1 else ""
         require(value is None or value >= 0, f"text_learning_rate={value}{where} must not be negative")
+
+
+def _default(field: str) -> Any:
+    return next(item.default for item in dataclasses.fields(PretrainingArguments) if item.name == field)
+
+
+def _all_have(stages: list[StageArguments], field: str) -> bool:
+    return all(getattr(stage, field) is not None for stage in stages)
