@@ -124,17 +124,19 @@ def plan(arguments: AblationArguments, runs: Path) -> dict[str, PretrainingArgum
 
 
 def plan_beginnings(planned: dict[str, PretrainingArguments], seeds: int) -> dict[str, PretrainingArguments]:
-    """For runs that have not begun, by their names: the run of the first stages that two of them share."""
+    """For runs that have not begun, by their names: the run of the first stages that two share."""
     from merit_hf.training.shared_stages import num_shared_stages, shared_run
     from merit_hf.training.variants import KEPT_LOSS
 
     found: dict[str, PretrainingArguments] = {}
     for seed in range(seeds):
         for pair in ([f"both-seed{seed}", f"{loss}-seed{seed}"] for loss in KEPT_LOSS):
-            runs = [planned[name] for name in pair if name in planned and not has_begun(planned[name])]
+            runs = [planned[name] for name in pair if name in planned]
             if len(runs) == 2 and num_shared_stages(runs):
-                folder = Path(runs[0].output_dir).with_name(f"beginning-seed{seed}")
-                found.update(dict.fromkeys(pair, shared_run(runs, str(folder))))
+                beginning = shared_run(runs, str(Path(runs[0].output_dir).with_name(f"beginning-seed{seed}")))
+                new = [name for name in pair if not has_begun(planned[name])]
+                if len(new) == 2 or has_begun(beginning):
+                    found.update(dict.fromkeys(new, beginning))
     return found
 
 

@@ -88,10 +88,16 @@ def test_first_stages_are_trained_once_for_two(command, arguments, small_recipe,
     assert [name for name, _ in trained[:2]] == ["beginning-seed0", "beginning-seed1"]
     assert dict(trained)["both-seed1"] == tmp_path / "runs" / "beginning-seed1"
     assert dict(trained)["contrastive-seed1"] is None
-    # A run that has begun goes on by itself.
-    Path(planned["masked-seed0"].output_dir).mkdir(parents=True)
-    (Path(planned["masked-seed0"].output_dir) / "training_config.yaml").touch()
+
+    # A run that has begun goes on by itself, and then the other trains all itself, unless there is a beginning.
+    def begin(name):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "training_config.yaml").touch()
+
+    begin("masked-seed0")
     assert set(command.plan_beginnings(planned, 2)) == {"masked-seed1", "both-seed1"}
+    begin("beginning-seed0")
+    assert set(command.plan_beginnings(planned, 2)) == {"both-seed0", "masked-seed1", "both-seed1"}
 
 
 @pytest.mark.slow
