@@ -88,6 +88,8 @@ def test_a_branch_ends_as_the_run_that_trained_all_itself(
     for line, other in zip(read_metrics(whole / "metrics.jsonl"), read_metrics(both / "metrics.jsonl"), strict=True):
         assert {**line, "ecgs_per_second": 0} == {**other, "ecgs_per_second": 0}
     assert {entry.name for entry in whole.iterdir()} == {entry.name for entry in both.iterdir()}
+    with pytest.raises(ValueError, match="is not empty"):
+        branch_off(shared, recipe)
     other = load_file(Path(masked.output_dir) / "model.safetensors")
     assert any(not torch.equal(expected[name], other[name]) for name in expected)
 

@@ -57,24 +57,24 @@ def branch_off(shared: Path, run: PretrainingArguments) -> None:
         run: one of those that share its stages.
 
     Raises:
-        ValueError: `shared` has no checkpoint.
+        ValueError: `shared` has no checkpoint, or the run has already begun.
     """
     source, folder = RunFolder(shared), RunFolder(run.output_dir, run.save_total_limit)
     if (checkpoint := source.checkpoints.latest()) is None:
         raise ValueError(f"{shared} has no checkpoint to go on from: train it again with --overwrite")
-    folder.prepare(overwrite=True, resume=False)
+    folder.prepare(overwrite=not folder.arguments_file.is_file(), resume=False)
     if (shared / "tensorboard").is_dir():
         shutil.copytree(shared / "tensorboard", folder.path / "tensorboard")
 
     def copy_checkpoint(target: Path) -> None:
         shutil.copytree(checkpoint, target, dirs_exist_ok=True)
 
-    def write_log(target: Path) -> None:
+    def write_files(target: Path) -> None:
         shutil.copyfile(shared / "metrics.jsonl", target / "metrics.jsonl")
         MeritProcessor.from_pretrained(shared).save_pretrained(target)
 
     folder.checkpoints.save(source.checkpoints.steps()[-1], copy_checkpoint)
-    folder.put_in_place(write_log)
+    folder.put_in_place(write_files)
     folder.put_in_place(lambda target: write_yaml(run, target / ARGUMENTS_FILE))
 
 
