@@ -12,7 +12,7 @@ from merit_hf.leads_merit import STANDARD_12
 
 pydicom = pytest.importorskip("pydicom")
 from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, generate_uid  # noqa: E402
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # it warns of damage before it fails on it
 
@@ -56,7 +56,7 @@ def written(folder, *groups, syntax=ExplicitVRLittleEndian, **fields):
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.Modality = TWELVE_LEAD, generate_uid(), "ECG"
+    dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.Modality = TWELVE_LEAD, "1.2.826.0.1.3680043.8.498.1", "ECG"
     dataset.PatientName, dataset.PatientID, dataset.PatientSex = "Mustermann^Erika", "MRN-0815", "F"
     dataset.PatientBirthDate, dataset.AcquisitionDateTime = "19710123", "20130125105919.5"
     if groups:
