@@ -39,13 +39,19 @@ WORDS_OF_LANGUAGE: dict[str, frozenset[str]] = {
     ),
     "en": _words(
         """
-        abnormality age and are arrhythmia atrial axis be beats borderline bradycardia branch bundle but cannot changes
-        chest consistent contraction depressed deviation disease due early ecg elevation enlargement excluded
-        fibrillation findings flat flutter for heart high hypertrophy incomplete infarct infarction interval inverted
-        is ischaemia ischaemic ischemia lead leads left likely limb low may minor myocardial no non not of old only or
-        otherwise pathology possible premature probable probably progression prolonged rapid requested response rhythm
-        right segments slow specific suggesting tachycardia the there these this throughout to trace tracing uncertain
-        voltage voltages wave waves with
+        abnormalities abnormality acute age amplitude and are arrhythmia atrial axis be beats borderline bradycardia
+        branch broadening bundle but cannot change changes chest chronic complete conduction considered consistent
+        contraction contractions course criteria damage decrease definite degree delayed depressed depression deviation
+        disease disorder displaced disturbance due early ecg effect elevated elevation enlargement evidence excluded
+        extension fibrillation findings flat flattening flutter for heart high hypertrophy incomplete increase
+        indeterminate infarct infarction injury interval intraventricular inversion inverted is ischaemia ischaemic
+        ischemia lead leads left lengthening likely limb loading location low may minor moderate myocardial negative no
+        non nonspecific not noted of old only or otherwise out overload paced pathological pathology
+        peripheral poor position possible possibly premature probable probably progression prolongation prolonged rapid
+        rate recent reduction replacement repolarization report requested response rhythm right ruled segment segments
+        shifted significance sinusrhythm slight slightly slow specific spikes suggest suggesting supraventricular
+        suspected tachycardia the there these this throughout to trace tracing type uncertain unconfirmed unspecific
+        ventricular voltage voltages wave waves widening with zone
         """
     ),
     "sv": _words(
