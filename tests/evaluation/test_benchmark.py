@@ -69,6 +69,26 @@ def test_what_was_made_is_not_made_again(benchmark, results, monkeypatch, tiny_r
         changed.run()
 
 
+def test_changed_prompts_make_the_zero_shot_part_anew(tiny_run, corpora, tmp_path):
+    labels = corpora["synthetic"]["train2"].features["findings"].feature.names
+    file = tmp_path / "prompts.json"
+    settings = BenchmarkSettings(**{**vars(SETTINGS), "prompts": str(file)})
+    contenders = contenders_of([f"both={tiny_run}"], [])
+
+    def macro_auroc(texts):
+        file.write_text(json.dumps({"findings": texts}))
+        options = {"protocols": ["zero_shot"], "settings": settings, "device": "cpu"}
+        (result,) = Benchmark(contenders, corpora, tmp_path / "out", **options).run()
+        return result["metrics"]["macro_auroc"]["value"]
+
+    right = {label: [label.lower()] for label in labels}
+    # The same file, by the same name, with other words.
+    wrong = dict(zip(labels, [*list(right.values())[1:], right[labels[0]]], strict=True))
+    first = macro_auroc(right)
+    assert macro_auroc(wrong) != first
+    assert macro_auroc(right) == first
+
+
 def test_comparisons_are_of_the_largest_share_and_all_seeds(benchmark, results):
     (comparison,) = benchmark.comparisons()
     assert (comparison["model_a"], comparison["model_b"]) == ("both", "untrained")

@@ -46,12 +46,12 @@ WORDS_OF_LANGUAGE: dict[str, frozenset[str]] = {
         extension fibrillation findings flat flattening flutter for heart high hypertrophy incomplete increase
         indeterminate infarct infarction injury interval intraventricular inversion inverted is ischaemia ischaemic
         ischemia lead leads left lengthening likely limb loading location low may minor moderate myocardial negative no
-        non nonspecific not noted of old only or otherwise out overload paced pathological pathology
-        peripheral poor position possible possibly premature probable probably progression prolongation prolonged rapid
-        rate recent reduction replacement repolarization report requested response rhythm right ruled segment segments
-        shifted significance sinusrhythm slight slightly slow specific spikes suggest suggesting supraventricular
-        suspected tachycardia the there these this throughout to trace tracing type uncertain unconfirmed unspecific
-        ventricular voltage voltages wave waves widening with zone
+        non nonspecific not noted of old only or otherwise out overload paced pathological pathology peripheral poor
+        position possible possibly premature probable probably progression prolongation prolonged rapid rate recent
+        reduction replacement repolarization report requested response rhythm right ruled segment segments shifted
+        significance sinusrhythm slight slightly slow specific spikes suggest suggesting supraventricular suspected
+        tachycardia the there these this throughout to trace tracing type uncertain unconfirmed unspecific ventricular
+        voltage voltages wave waves widening with zone
         """
     ),
     "sv": _words(

@@ -165,7 +165,10 @@ class Benchmark:
     def _made(self, part: Part, begin: Callable[[], None]) -> list[Result]:
         begin()
         makers = {LINEAR_PROBE: self._linear_probe, ZERO_SHOT: self._zero_shot, FINETUNE: self._finetuned}
-        identity = {"contender": part.contender.identity(), "corpus": self.fingerprint(part.corpus)}
+        identity: dict[str, Any] = {"contender": part.contender.identity(), "corpus": self.fingerprint(part.corpus)}
+        if part.protocol == ZERO_SHOT:
+            # The texts, since the settings only name their file.
+            identity["prompts"], _ = self._prompts(part)
         about = {"corpus": part.corpus, "protocol": part.protocol}
         made = self.kept(part.name, identity, partial(makers[part.protocol], part))
         return [{**about, **entry} for entry in made]
@@ -221,8 +224,7 @@ class Benchmark:
     def _zero_shot(self, part: Part) -> list[Result]:
         settings, contender = self.settings, part.contender
         dataset = self.corpora[part.corpus][settings.test_split]
-        labels = dataset.features[part.task].feature.names
-        prompts, source = select_prompts(part.task, labels, settings.prompts)
+        prompts, source = self._prompts(part)
         runs = []
         for seed, checkpoint in zip(contender.seeds, contender.checkpoints, strict=True):
             loaded = load_zero_shot(checkpoint, self.device)
@@ -244,6 +246,10 @@ class Benchmark:
                 by_patient=settings.by_patient,
             )
         ]
+
+    def _prompts(self, part: Part) -> tuple[dict[str, list[str]], str]:
+        labels = self.corpora[part.corpus][self.settings.test_split].features[part.task].feature.names
+        return select_prompts(part.task, labels, self.settings.prompts)
 
     def _finetuned(self, part: Part) -> list[Result]:
         assert self.finetune is not None  # __init__ has seen to it

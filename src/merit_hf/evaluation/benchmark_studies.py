@@ -119,7 +119,7 @@ def shift_study(benchmark: Benchmark) -> dict[str, dict[str, dict[str, Any]]]:
             identity = {
                 "contender": contender.identity(),
                 "corpora": [benchmark.fingerprint(source), benchmark.fingerprint(target)],
-                "label_map": label_map.name,
+                "label_map": label_map.as_plain(),
             }
             name = f"{source}/{SHIFT}/{target}/{contender.name}"
             result = benchmark.kept(name, identity, partial(make, source, target, label_map, contender))
