@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from merit_hf.data.corpus import load_corpus
+from merit_hf.evaluation import benchmark_studies
 from merit_hf.evaluation.benchmark import FINETUNE, Benchmark, BenchmarkSettings
 from merit_hf.evaluation.benchmark_report import write_report
-from merit_hf.evaluation.benchmark_studies import structure_study
 from merit_hf.evaluation.contenders import contenders_of
+from merit_hf.evaluation.label_maps import LabelMap
 from merit_hf.evaluation.predictions import Predictions, write_predictions
 from merit_hf.evaluation.published import published_numbers
 from merit_hf.evaluation.targets import task_targets
@@ -89,6 +90,27 @@ def test_changed_prompts_make_the_zero_shot_part_anew(tiny_run, corpora, tmp_pat
     assert macro_auroc(right) == first
 
 
+def test_a_changed_label_map_makes_the_shift_anew(tiny_run, corpora, tmp_path, monkeypatch):
+    one = corpora["synthetic"]
+    splits = {**one, "validation": one["train"], "test": one["train2"]}
+    contenders = contenders_of([f"both={tiny_run}"], [])
+    benchmark = Benchmark(contenders, {"a": splits, "b": splits}, tmp_path, settings=SETTINGS, device="cpu")
+    # The protocol itself is tested in test_distribution_shift.py.
+    calls = []
+    monkeypatch.setattr(benchmark_studies, "distribution_shift", lambda *args, **options: calls.append(args[3].labels))
+
+    def shift(codes):
+        label_map = LabelMap("map", "here", "findings", "findings", codes, codes)
+        monkeypatch.setattr(benchmark_studies, "select_label_map", lambda source, target: label_map)
+        benchmark_studies.shift_study(benchmark)
+
+    shift({"AFIB": ["AFIB"]})
+    shift({"AFIB": ["AFIB"]})
+    assert calls == [["AFIB"]] * 2  # from a to b, and back
+    shift({"AFIB": ["AFIB", "AFLT"]})  # of the same name
+    assert len(calls) == 4
+
+
 def test_comparisons_are_of_the_largest_share_and_all_seeds(benchmark, results):
     (comparison,) = benchmark.comparisons()
     assert (comparison["model_a"], comparison["model_b"]) == ("both", "untrained")
@@ -151,7 +173,7 @@ def test_fine_tuning_is_asked_for_once_a_seed(tiny_run, corpora, tmp_path):
 def test_structure_is_not_judged_without_a_validation_split(benchmark):
     # Without a validation split the study refuses rather than choose penalties on the test split.
     with pytest.raises(ValueError, match="validation"):
-        structure_study(benchmark)
+        benchmark_studies.structure_study(benchmark)
 
 
 def test_bad_input_is_refused(tiny_run, corpora, tmp_path):

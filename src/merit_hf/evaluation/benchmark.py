@@ -85,7 +85,7 @@ class Benchmark:
         contenders: models and baselines; their names must differ.
         corpora: name -> splits by name (`load_corpus(path)`).
         output_dir: folder of the benchmark. `parts/` keeps the results of each part, `predictions/` its scores; a part
-            that is there and was made by the same settings and checkpoints is not made again.
+            that is there and was made by the same settings, checkpoints and prompts is not made again.
         tasks: label columns; None takes all that a corpus has.
         protocols: of `PROTOCOLS`.
         settings: see there.
