@@ -67,13 +67,13 @@ setup(
     package_data={
         "merit_hf": [
             "py.typed",
-            "data/labels/*.json",
-            "evaluation/curves/*.json",
-            "evaluation/ecg_multilabel/README.md",
-            "evaluation/ecg_multilabel/requirements.txt",
-            "evaluation/label_maps/*.json",
-            "evaluation/prompts/*",
-            "evaluation/published/*.json",
+            "data/corpora/labels/*.json",
+            "evaluation/robustness/curves/*.json",
+            "evaluation/metrics/ecg_multilabel/README.md",
+            "evaluation/metrics/ecg_multilabel/requirements.txt",
+            "evaluation/shift/label_maps/*.json",
+            "evaluation/zero_shot/prompts/*",
+            "evaluation/benchmark/published/*.json",
             "io/sample_record.npz",
         ]
     },

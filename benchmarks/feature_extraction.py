@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from stopwatch import time_steps, write_json
 
 from merit_hf import EcgRecord, MeritFeatureExtractor
-from merit_hf.data.synthetic import SyntheticCorpus
+from merit_hf.simulation.corpus import SyntheticCorpus
 
 TARGETS = {"native 100 Hz": 0.1, "resampled": 0.8, "resampled, band-pass": 1.2}
 EXPLAINED = {

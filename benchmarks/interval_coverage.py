@@ -21,8 +21,8 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from merit_hf.command_line import as_plain, option, run_command
-from merit_hf.evaluation.intervals import bootstrap, bootstrap_interval, normal_interval
-from merit_hf.evaluation.multilabel import MultilabelMetrics, evaluate
+from merit_hf.evaluation.metrics.intervals import bootstrap, bootstrap_interval, normal_interval
+from merit_hf.evaluation.metrics.multilabel import MultilabelMetrics, evaluate
 
 
 @dataclass

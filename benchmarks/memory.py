@@ -29,11 +29,11 @@ import numpy as np
 from stopwatch import write_json
 
 from merit_hf import STANDARD_12, EcgRecord, MeritFeatureExtractor
-from merit_hf.data.batching import ReportLengthBatchSampler
-from merit_hf.data.card import CardFacts
-from merit_hf.data.collator import MeritCollator
-from merit_hf.data.corpus import CorpusBuilder, load_corpus, row_from_record, write_corpus
-from merit_hf.data.pretraining_dataset import PretrainingDataset
+from merit_hf.data.build.card import CardFacts
+from merit_hf.data.build.corpus import CorpusBuilder, load_corpus, row_from_record, write_corpus
+from merit_hf.data.load.batch_sampler import ReportLengthBatchSampler
+from merit_hf.data.load.collator import MeritCollator
+from merit_hf.data.load.dataset import PretrainingDataset
 
 STEPS = ("build", "load")
 NUM_SIGNALS = 64

@@ -18,10 +18,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from merit_hf.command_line import option, parse_arguments, run_command
-from merit_hf.training.arguments import PretrainingArguments
-from merit_hf.training.optimizer import build_optimizer, parameter_groups
-from merit_hf.training.precision import fast_bfloat16
-from merit_hf.training.starting_point import starting_model, starting_processor
+from merit_hf.training.loop.optimizer import build_optimizer, parameter_groups
+from merit_hf.training.loop.precision import fast_bfloat16
+from merit_hf.training.pretraining.arguments import PretrainingArguments
+from merit_hf.training.pretraining.start import starting_model, starting_processor
 
 RECIPE = Path(__file__).parents[1] / "examples" / "configs" / "merit_tiny.yaml"
 REPORTS = ("sinus rhythm. left axis deviation. possible old inferior infarct.", "atrial fibrillation. low voltage.")

@@ -5,8 +5,8 @@
 With `--download`, what data_dir does not have yet is fetched from PhysioNet first.
 """
 
-from merit_hf.data.conversion import run_conversion
-from merit_hf.data.cpsc2018 import Cpsc2018
+from merit_hf.data.build.conversion import run_conversion
+from merit_hf.data.corpora.cpsc2018 import Cpsc2018
 
 if __name__ == "__main__":
     run_conversion(Cpsc2018, __doc__)

@@ -5,8 +5,8 @@
 With `--download`, what data_dir does not have yet is fetched from PhysioNet first, about 5.5 GB.
 """
 
-from merit_hf.data.conversion import run_conversion
-from merit_hf.data.csn import Csn
+from merit_hf.data.build.conversion import run_conversion
+from merit_hf.data.corpora.csn import Csn
 
 if __name__ == "__main__":
     run_conversion(Csn, __doc__)

@@ -24,8 +24,8 @@ class DescribeArguments:
 def main(arguments: DescribeArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     from merit_hf.data import describe
-    from merit_hf.data.description_text import description_text, write_description
-    from merit_hf.description_plot import plot_description
+    from merit_hf.data.description.text import description_text, write_description
+    from merit_hf.plotting.description import plot_description
 
     description = describe(arguments.corpus, progress=True)
     figure = plot_description(description, task=arguments.task)

@@ -15,8 +15,8 @@ Integer arrays need `--scale`, the counts per unit; z-scored ones `--units zscor
         --task_columns super_class sub_class form rhythm all=scp_codes --output_dir corpora/ptb-xl-z100
 """
 
-from merit_hf.data.conversion import run_conversion
-from merit_hf.data.table import TableCorpus
+from merit_hf.data.build.conversion import run_conversion
+from merit_hf.data.corpora.table import TableCorpus
 
 if __name__ == "__main__":
     run_conversion(TableCorpus, __doc__)

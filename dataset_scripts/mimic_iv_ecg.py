@@ -6,8 +6,8 @@ A conversion that was stopped goes on where it was: give the same command again.
 archive is fetched from PhysioNet first, 33 GB.
 """
 
-from merit_hf.data.conversion import run_conversion
-from merit_hf.data.mimic_iv_ecg import MimicIvEcg
+from merit_hf.data.build.conversion import run_conversion
+from merit_hf.data.corpora.mimic_iv_ecg import MimicIvEcg
 
 if __name__ == "__main__":
     run_conversion(MimicIvEcg, __doc__)

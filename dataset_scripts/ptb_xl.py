@@ -5,8 +5,8 @@
 With `--download`, what data_dir does not have yet is fetched from PhysioNet first, about 0.6 GB at 100 Hz.
 """
 
-from merit_hf.data.conversion import run_conversion
-from merit_hf.data.ptb_xl import PtbXl
+from merit_hf.data.build.conversion import run_conversion
+from merit_hf.data.corpora.ptb_xl import PtbXl
 
 if __name__ == "__main__":
     run_conversion(PtbXl, __doc__)

@@ -5,8 +5,8 @@
         --output_dir corpora/synthetic-shifted
 """
 
-from merit_hf.data.conversion import run_conversion
-from merit_hf.data.synthetic import SyntheticCorpus
+from merit_hf.data.build.conversion import run_conversion
+from merit_hf.simulation.corpus import SyntheticCorpus
 
 if __name__ == "__main__":
     run_conversion(SyntheticCorpus, __doc__)

@@ -3,9 +3,9 @@
     python examples/ablation.py --corpus CORPUS --config examples/configs/merit_tiny.yaml --output OUT.json
 
 All variants see the same ECGs equally often, with the same stages, batches, learning rates and seeds; one of the two
-losses is left out (`merit_hf.training.variants`). First stages in which "both" trains one loss alone are trained once
-for the two. Trained models stay in OUT.runs/; tables and pictures in OUT.report/ are those of `examples/benchmark.py`.
-A run or evaluation that was stopped goes on with the same command.
+losses is left out (`merit_hf.training.ablation.variants`). First stages in which "both" trains one loss alone are
+trained once for the two. Trained models stay in OUT.runs/; tables and pictures in OUT.report/ are those of
+`examples/benchmark.py`. A run or evaluation that was stopped goes on with the same command.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from merit_hf.command_line import as_plain, option, parse_arguments, read_yaml, run_command, write_yaml
 
 if TYPE_CHECKING:
-    from merit_hf.training.arguments import PretrainingArguments
+    from merit_hf.training.pretraining.arguments import PretrainingArguments
 
 ROOT = Path(__file__).resolve().parents[1]
 # Of a run's arguments those that do not decide what is trained.
@@ -62,10 +62,10 @@ class AblationArguments:
 
 def main(arguments: AblationArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
-    from merit_hf.data.corpus import load_corpus
-    from merit_hf.evaluation.benchmark import Benchmark, BenchmarkSettings
-    from merit_hf.evaluation.benchmark_report import verdict, write_report
-    from merit_hf.evaluation.contenders import contenders_of
+    from merit_hf.data.build.corpus import load_corpus
+    from merit_hf.evaluation.benchmark.benchmark import Benchmark, BenchmarkSettings
+    from merit_hf.evaluation.benchmark.contenders import contenders_of
+    from merit_hf.evaluation.benchmark.report import verdict, write_report
     from merit_hf.evaluation.results import write_results
 
     for name in ("seeds", "num_parallel", "num_resamples"):
@@ -108,8 +108,8 @@ def main(arguments: AblationArguments) -> None:
 
 def plan(arguments: AblationArguments, runs: Path) -> dict[str, PretrainingArguments]:
     """The arguments of every run by its name."""
-    from merit_hf.training.arguments import PretrainingArguments
-    from merit_hf.training.variants import recipe_variant
+    from merit_hf.training.ablation.variants import recipe_variant
+    from merit_hf.training.pretraining.arguments import PretrainingArguments
 
     words = ["--corpus", arguments.corpus, "--output_dir", str(runs)]
     words += [] if arguments.text_model is None else ["--text_model", arguments.text_model]
@@ -125,8 +125,8 @@ def plan(arguments: AblationArguments, runs: Path) -> dict[str, PretrainingArgum
 
 def plan_beginnings(planned: dict[str, PretrainingArguments], seeds: int) -> dict[str, PretrainingArguments]:
     """For runs that have not begun, by their names: the run of the first stages that two share."""
-    from merit_hf.training.shared_stages import num_shared_stages, shared_run
-    from merit_hf.training.variants import KEPT_LOSS
+    from merit_hf.training.ablation.shared_stages import num_shared_stages, shared_run
+    from merit_hf.training.ablation.variants import KEPT_LOSS
 
     found: dict[str, PretrainingArguments] = {}
     for seed in range(seeds):
@@ -161,7 +161,7 @@ def train_all(planned: dict[str, PretrainingArguments], arguments: AblationArgum
 
 def has_begun(run: PretrainingArguments) -> bool:
     """Whether the run's folder says what is trained there."""
-    from merit_hf.training.run_folder import ARGUMENTS_FILE
+    from merit_hf.training.loop.run_folder import ARGUMENTS_FILE
 
     return (Path(run.output_dir) / ARGUMENTS_FILE).is_file()
 
@@ -177,8 +177,8 @@ def train(
         arguments: of this command.
         beginning: folder of a run that trained the first stages, if this one has not begun.
     """
-    from merit_hf.training.run_folder import ARGUMENTS_FILE
-    from merit_hf.training.shared_stages import branch_off
+    from merit_hf.training.ablation.shared_stages import branch_off
+    from merit_hf.training.loop.run_folder import ARGUMENTS_FILE
 
     folder = Path(wanted.output_dir)
     command = ["--resume_from_checkpoint", "latest"]

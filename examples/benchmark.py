@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from merit_hf.command_line import option, run_command
 
 if TYPE_CHECKING:
-    from merit_hf.evaluation.benchmark import Part
+    from merit_hf.evaluation.benchmark.benchmark import Part
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,11 +65,11 @@ class BenchmarkArguments:
 
 def main(arguments: BenchmarkArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
-    from merit_hf.data.corpus import load_corpus
-    from merit_hf.evaluation.benchmark import Benchmark, BenchmarkSettings
-    from merit_hf.evaluation.benchmark_report import write_report
-    from merit_hf.evaluation.benchmark_studies import STUDIES
-    from merit_hf.evaluation.contenders import contenders_of
+    from merit_hf.data.build.corpus import load_corpus
+    from merit_hf.evaluation.benchmark.benchmark import Benchmark, BenchmarkSettings
+    from merit_hf.evaluation.benchmark.contenders import contenders_of
+    from merit_hf.evaluation.benchmark.report import write_report
+    from merit_hf.evaluation.benchmark.studies import STUDIES
 
     if unknown := [name for name in arguments.studies if name not in STUDIES]:
         raise ValueError(f"--studies {unknown} are not known, expected some of {', '.join(STUDIES)}")

@@ -2,7 +2,7 @@
 
     python examples/distribution_shift.py --model RUN --source CORPUS_A --target CORPUS_B --output OUT.json
 
-The protocol is `merit_hf.evaluation.distribution_shift`; here is only the command line.
+The protocol is `merit_hf.evaluation.shift.distribution_shift`; here is only the command line.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def main(arguments: DistributionShiftArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     import datasets
 
-    from merit_hf.data.corpus import load_corpus
-    from merit_hf.evaluation.distribution_shift import SOURCE_SPLITS, distribution_shift, shift_table
-    from merit_hf.evaluation.encoders import load_encoder
-    from merit_hf.evaluation.label_maps import select_label_map
+    from merit_hf.data.build.corpus import load_corpus
+    from merit_hf.evaluation.encoders.encoder import load_encoder
     from merit_hf.evaluation.results import write_results
+    from merit_hf.evaluation.shift.distribution_shift import SOURCE_SPLITS, distribution_shift, shift_table
+    from merit_hf.evaluation.shift.label_maps import select_label_map
 
     for name in ("min_positives", "num_resamples", "batch_size"):
         if getattr(arguments, name) < 1:

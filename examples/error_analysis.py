@@ -40,7 +40,7 @@ class ErrorAnalysisArguments:
 
 
 def main(arguments: ErrorAnalysisArguments) -> None:
-    from merit_hf.data.corpus import load_corpus
+    from merit_hf.data.build.corpus import load_corpus
     from merit_hf.evaluation import error_analysis
     from merit_hf.evaluation.predictions import as_runs, read_predictions
     from merit_hf.evaluation.results import write_results
@@ -85,7 +85,7 @@ def picture(row: dict[str, Any], position: int, models: tuple[Predictions, Predi
 
     from merit_hf.data.row import record_from_row
     from merit_hf.evaluation.error_analysis import misranking
-    from merit_hf.plotting import GREY, INK, MM_PER_INCH, draw_paper, plan_paper
+    from merit_hf.plotting.ecg_page import GREY, INK, MM_PER_INCH, draw_paper, plan_paper
 
     record = record_from_row(row)
     paper = plan_paper(record)

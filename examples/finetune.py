@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from merit_hf.command_line import as_plain, option, run_command
-from merit_hf.training.finetuning_arguments import FinetuningArguments
+from merit_hf.training.finetuning.arguments import FinetuningArguments
 
 
 @dataclass(kw_only=True)
@@ -38,7 +38,7 @@ def main(arguments: Arguments) -> None:
 
     from merit_hf.evaluation.predictions import write_predictions
     from merit_hf.evaluation.results import classification_result, results_table, write_results
-    from merit_hf.training.finetuning import Finetuner
+    from merit_hf.training.finetuning.finetuner import Finetuner
 
     finetuner = Finetuner(arguments)
     summary = finetuner.train()

@@ -3,7 +3,7 @@
     python examples/linear_probe.py --model RUN --corpus CORPUS --task super_class --fractions 0.01 0.1 1.0 \\
         --output OUT.json
 
-The protocol is `merit_hf.evaluation.linear_probe`; here is only the command line.
+The protocol is `merit_hf.evaluation.probes.linear_probe`; here is only the command line.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class LinearProbeArguments:
 
 def main(arguments: LinearProbeArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
-    from merit_hf.data.corpus import load_corpus
-    from merit_hf.evaluation.encoders import DRAWN_KINDS, Encoder, load_encoder
-    from merit_hf.evaluation.linear_probe import linear_probe, probe_data
+    from merit_hf.data.build.corpus import load_corpus
+    from merit_hf.evaluation.encoders.encoder import DRAWN_KINDS, Encoder, load_encoder
+    from merit_hf.evaluation.probes.linear_probe import linear_probe, probe_data
     from merit_hf.evaluation.results import write_results
 
     for name in ("seeds", "num_resamples", "batch_size", "min_positives"):

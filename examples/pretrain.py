@@ -8,12 +8,14 @@ Two processes on a CPU: ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --
 """
 
 from merit_hf.command_line import run_command
-from merit_hf.training.arguments import PretrainingArguments
+from merit_hf.training.pretraining.arguments import PretrainingArguments
 
 
 def main(arguments: PretrainingArguments) -> None:
     """Builds the run, trains it, and prints where it is and how it ended."""
-    from merit_hf.training.pretraining import Pretrainer  # here, so that --help and bad arguments answer at once
+    from merit_hf.training.pretraining.pretrainer import (
+        Pretrainer,  # here, so that --help and bad arguments answer at once
+    )
 
     pretrainer = Pretrainer(arguments)
     summary = pretrainer.train()

@@ -2,7 +2,7 @@
 
     python examples/robustness.py --model RUN --corpus CORPUS --task super_class --output OUT.json
 
-The protocol is `merit_hf.evaluation.robustness`; here is only the command line.
+The protocol is `merit_hf.evaluation.robustness.robustness`; here is only the command line.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class RobustnessArguments:
 
 def main(arguments: RobustnessArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
-    from merit_hf.data.corpus import load_corpus
+    from merit_hf.data.build.corpus import load_corpus
     from merit_hf.evaluation.results import write_results
-    from merit_hf.evaluation.robustness import load_curves, robustness, robustness_table
+    from merit_hf.evaluation.robustness.robustness import load_curves, robustness, robustness_table
 
     for name, least in (("min_positives", 1), ("num_resamples", 1), ("batch_size", 1), ("seed", 0)):
         if getattr(arguments, name) < least:
@@ -67,7 +67,7 @@ def main(arguments: RobustnessArguments) -> None:
     print(f"{arguments.protocol}, {arguments.task}, {result['n']} records of {arguments.split}, 95 % intervals")
     print(robustness_table(result))
     if arguments.plot is not None:
-        from merit_hf.evaluation.robustness_plot import plot_robustness
+        from merit_hf.plotting.robustness import plot_robustness
 
         plot_robustness({result["model"]: result}).savefig(arguments.plot)
     print(f"written to {arguments.output}{'' if arguments.plot is None else f' and {arguments.plot}'}")
@@ -75,9 +75,9 @@ def main(arguments: RobustnessArguments) -> None:
 
 def _zero_shot(arguments: RobustnessArguments, dataset: Any) -> dict[str, Any]:
     """What `robustness` needs of a model that scores by prompts."""
-    from merit_hf.evaluation.prompts import select_prompts
     from merit_hf.evaluation.targets import label_names_of
-    from merit_hf.evaluation.zero_shot import load_zero_shot, zero_shot_scores
+    from merit_hf.evaluation.zero_shot.prompts import select_prompts
+    from merit_hf.evaluation.zero_shot.zero_shot import load_zero_shot, zero_shot_scores
 
     prompts, source = select_prompts(arguments.task, label_names_of(dataset, arguments.task), arguments.prompts)
     model, feature_extractor, tokenizer = load_zero_shot(arguments.model, arguments.device)
@@ -96,9 +96,9 @@ def _zero_shot(arguments: RobustnessArguments, dataset: Any) -> dict[str, Any]:
 
 def _probe(arguments: RobustnessArguments, dataset: Any) -> dict[str, Any]:
     """What `robustness` needs of a probe, which is trained here on the clean splits."""
-    from merit_hf.data.corpus import load_corpus
-    from merit_hf.evaluation.encoders import load_encoder
-    from merit_hf.evaluation.robustness import clean_probe
+    from merit_hf.data.build.corpus import load_corpus
+    from merit_hf.evaluation.encoders.encoder import load_encoder
+    from merit_hf.evaluation.robustness.robustness import clean_probe
 
     encoder = load_encoder(arguments.model, kind=arguments.encoder, device=arguments.device)
     probe = clean_probe(

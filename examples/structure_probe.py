@@ -4,7 +4,7 @@
     python examples/structure_probe.py --models both=RUN_A contrastive=RUN_B --corpus CORPUS --output OUT.json
 
 Untrained encoders of the first model's architecture always stand beside. The protocol is
-`merit_hf.evaluation.structure_probe`; here is only the command line.
+`merit_hf.evaluation.probes.structure_probe`; here is only the command line.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def named_models(model: str | None, models: list[str]) -> dict[str, str]:
 
 def main(arguments: StructureProbeArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
-    from merit_hf.data.corpus import load_corpus
-    from merit_hf.evaluation.encoders import Encoder, load_encoder
+    from merit_hf.data.build.corpus import load_corpus
+    from merit_hf.evaluation.encoders.encoder import Encoder, load_encoder
+    from merit_hf.evaluation.probes.structure_probe import structure_probe, structure_table
     from merit_hf.evaluation.results import write_results
-    from merit_hf.evaluation.structure_probe import structure_probe, structure_table
 
     for name in ("seeds", "num_resamples", "batch_size"):
         if getattr(arguments, name) < 1:

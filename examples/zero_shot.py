@@ -2,7 +2,7 @@
 
     python examples/zero_shot.py --model RUN --corpus CORPUS --split test --task super_class --output OUT.json
 
-The protocol is `merit_hf.evaluation.zero_shot`; here is only the command line.
+The protocol is `merit_hf.evaluation.zero_shot.zero_shot`; here is only the command line.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class ZeroShotArguments:
 
 def main(arguments: ZeroShotArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
-    from merit_hf.data.corpus import load_corpus
-    from merit_hf.evaluation.prompts import select_prompts
+    from merit_hf.data.build.corpus import load_corpus
     from merit_hf.evaluation.results import results_table, write_results
     from merit_hf.evaluation.targets import task_targets
-    from merit_hf.evaluation.zero_shot import ZeroShotScoring, load_zero_shot, zero_shot_result
+    from merit_hf.evaluation.zero_shot.prompts import select_prompts
+    from merit_hf.evaluation.zero_shot.zero_shot import ZeroShotScoring, load_zero_shot, zero_shot_result
 
     for name in ("seeds", "num_resamples", "batch_size"):
         least = 0 if name == "seeds" else 1

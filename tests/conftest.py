@@ -43,7 +43,7 @@ def real_data() -> Path:
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A RUN folder as pretraining leaves it: a tiny random model with lead-wise patches, extractor and tokenizer."""
     from merit_hf import MeritConfig, MeritEcgConfig, MeritFeatureExtractor, MeritForPreTraining, MeritProcessor
-    from merit_hf.training.text_tower import small_text_config, train_tokenizer
+    from merit_hf.training.pretraining.text_tower import small_text_config, train_tokenizer
 
     reports = ["sinus rhythm. normal ecg.", "atrial fibrillation.", "left bundle branch block.", "no st elevation."]
     tokenizer = train_tokenizer(reports * 3, vocab_size=200, max_length=32)
@@ -80,8 +80,8 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A synthetic corpus of 60 ECGs of 2 s: 48 to train on, 6 for validation, 6 for test, all with reports."""
-    from merit_hf.data.corpus import write_corpus
-    from merit_hf.data.synthetic import SyntheticCorpus
+    from merit_hf.data.build.corpus import write_corpus
+    from merit_hf.simulation.corpus import SyntheticCorpus
 
     folder = tmp_path_factory.mktemp("corpora") / "small"
     summary = write_corpus(SyntheticCorpus(num_records=60, duration=2.0), folder)
@@ -122,7 +122,7 @@ def wave_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus with the task `waves`, which a tiny classifier learns in seconds."""
     from wave_corpus import WaveCorpus
 
-    from merit_hf.data.corpus import write_corpus
+    from merit_hf.data.build.corpus import write_corpus
 
     folder = tmp_path_factory.mktemp("corpora") / "waves"
     write_corpus(WaveCorpus(), folder)
@@ -163,8 +163,8 @@ def finetuned_run(wave_corpus: Path, finetuning_recipe: Path, tmp_path_factory: 
     from accelerate.state import AcceleratorState, PartialState
 
     from merit_hf.command_line import parse_arguments
-    from merit_hf.training.finetuning import Finetuner
-    from merit_hf.training.finetuning_arguments import FinetuningArguments
+    from merit_hf.training.finetuning.arguments import FinetuningArguments
+    from merit_hf.training.finetuning.finetuner import Finetuner
 
     folder = tmp_path_factory.mktemp("finetuned") / "run"
     argv = [str(finetuning_recipe), "--corpus", str(wave_corpus), "--output_dir", str(folder)]

@@ -13,9 +13,9 @@ from transformers import AutoFeatureExtractor, pipeline
 from wave_corpus import LABELS
 
 from merit_hf import EcgClassificationPipeline, MeritEcgModel, MeritForEcgClassification
-from merit_hf.data.corpus import load_corpus
+from merit_hf.data.build.corpus import load_corpus
 from merit_hf.data.row import record_from_row
-from merit_hf.evaluation.calibration import Calibration
+from merit_hf.evaluation.metrics.calibration import Calibration
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,15 @@ import wfdb
 from transformers import AutoProcessor, pipeline
 
 from merit_hf import MeritEcgModel
-from merit_hf.data.collator import MeritCollator
-from merit_hf.data.corpus import load_corpus, write_corpus
-from merit_hf.data.pretraining_dataset import PretrainingDataset
-from merit_hf.data.ptb_xl import PtbXl
+from merit_hf.data.build.corpus import load_corpus, write_corpus
+from merit_hf.data.corpora.ptb_xl import PtbXl
+from merit_hf.data.load.collator import MeritCollator
+from merit_hf.data.load.dataset import PretrainingDataset
 from merit_hf.data.row import record_from_row
-from merit_hf.data.synthetic import SyntheticCorpus
-from merit_hf.evaluation.embedding import embed_ecgs
-from merit_hf.evaluation.zero_shot import load_zero_shot, zero_shot_scores
-from merit_hf.training.batches import WholeBatches, make_loader
+from merit_hf.evaluation.encoders.embedding import embed_ecgs
+from merit_hf.evaluation.zero_shot.zero_shot import load_zero_shot, zero_shot_scores
+from merit_hf.simulation.corpus import SyntheticCorpus
+from merit_hf.training.loop.batches import WholeBatches, make_loader
 
 ROW = 3
 Tensors = tuple[torch.Tensor, torch.Tensor]

@@ -150,7 +150,13 @@ def test_wheel_holds_code_and_data(wheel):
     code = {f"merit_hf/{path.relative_to(package).as_posix()}" for path in package.rglob("*.py")}
     assert code <= names, sorted(code - names)
     assert {"merit_hf/py.typed", "merit_hf/io/sample_record.npz"} <= names
-    for folder in ("data/labels", "evaluation/curves", "evaluation/label_maps", "evaluation/prompts"):
+    for folder in (
+        "data/corpora/labels",
+        "evaluation/benchmark/published",
+        "evaluation/robustness/curves",
+        "evaluation/shift/label_maps",
+        "evaluation/zero_shot/prompts",
+    ):
         data = {f"merit_hf/{path.relative_to(package).as_posix()}" for path in (package / folder).iterdir()}
         assert data, folder
         assert data <= names, sorted(data - names)

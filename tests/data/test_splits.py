@@ -5,12 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from merit_hf.data.splits import (
-    fold_split,
-    hold_out_by_patient,
-    patient_split,
-    read_split_tables,
-)
+from merit_hf.data.splits import fold_split, hold_out_by_patient, patient_split, read_split_tables
 
 
 def test_patient_split_has_the_shares_asked_for() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from merit_hf.data.corpus import write_corpus
-from merit_hf.data.synthetic import SyntheticCorpus
+from merit_hf.data.build.corpus import write_corpus
+from merit_hf.simulation.corpus import SyntheticCorpus
 
 
 @pytest.fixture(scope="session")

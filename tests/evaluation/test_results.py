@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
-from merit_hf.evaluation.calibration import expected_calibration_error, fit_platt, fit_temperature
+from merit_hf.evaluation.metrics.calibration import expected_calibration_error, fit_platt, fit_temperature
 from merit_hf.evaluation.predictions import Predictions
 from merit_hf.evaluation.results import classification_result, results_table, write_results
 

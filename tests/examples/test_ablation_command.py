@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from merit_hf.command_line import read_yaml, run_command
-from merit_hf.data.corpus import write_corpus
-from merit_hf.data.synthetic import SyntheticCorpus
+from merit_hf.data.build.corpus import write_corpus
+from merit_hf.simulation.corpus import SyntheticCorpus
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "ablation.py"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from merit_hf.data.corpus import load_corpus, write_corpus
-from merit_hf.data.synthetic import SyntheticCorpus
+from merit_hf.data.build.corpus import load_corpus, write_corpus
 from merit_hf.evaluation.predictions import predictions_of, write_predictions
 from merit_hf.evaluation.targets import task_targets
+from merit_hf.simulation.corpus import SyntheticCorpus
 
 ROOT = Path(__file__).resolve().parents[2]
 

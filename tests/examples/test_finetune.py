@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 from merit_hf.command_line import parse_arguments
 from merit_hf.evaluation.predictions import read_predictions
-from merit_hf.training.finetuning_arguments import FinetuningArguments
-from merit_hf.training.training_log import read_metrics
+from merit_hf.training.finetuning.arguments import FinetuningArguments
+from merit_hf.training.loop.log import read_metrics
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from merit_hf.command_line import parse_arguments
-from merit_hf.data.corpus import load_corpus
-from merit_hf.training.arguments import PretrainingArguments
-from merit_hf.training.starting_point import starting_config
-from merit_hf.training.training_log import read_metrics
+from merit_hf.data.build.corpus import load_corpus
+from merit_hf.training.loop.log import read_metrics
+from merit_hf.training.pretraining.arguments import PretrainingArguments
+from merit_hf.training.pretraining.start import starting_config
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}

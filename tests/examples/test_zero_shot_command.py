@@ -11,13 +11,13 @@ from safetensors.torch import load_file, save_file
 
 from merit_hf import MeritEcgModel
 from merit_hf.command_line import run_command
-from merit_hf.data.corpus import write_corpus
-from merit_hf.data.synthetic import SyntheticCorpus
+from merit_hf.data.build.corpus import write_corpus
 from merit_hf.evaluation.predictions import read_predictions
 from merit_hf.evaluation.results import classification_result
+from merit_hf.simulation.corpus import SyntheticCorpus
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "zero_shot.py"
-PROMPTS = SCRIPT.parents[1] / "src" / "merit_hf" / "evaluation" / "prompts"
+PROMPTS = SCRIPT.parents[1] / "src" / "merit_hf" / "evaluation" / "zero_shot" / "prompts"
 
 
 @pytest.fixture(scope="module")

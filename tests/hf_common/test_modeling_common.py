@@ -8,12 +8,7 @@ from transformers import BertConfig
 
 import merit_hf  # noqa: F401  registers the Auto classes
 from merit_hf.configuration_merit import MeritConfig, MeritEcgConfig
-from merit_hf.modeling_merit import (
-    MeritEcgModel,
-    MeritForEcgClassification,
-    MeritForPreTraining,
-    MeritModel,
-)
+from merit_hf.modeling_merit import MeritEcgModel, MeritForEcgClassification, MeritForPreTraining, MeritModel
 
 modeling = import_common_tests("test_modeling_common")
 configuration = import_common_tests("test_configuration_common")

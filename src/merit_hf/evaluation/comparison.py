@@ -26,11 +26,18 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from .intervals import bootstrap, normal_interval
-from .metrics import unscorable_labels
-from .multilabel import MultilabelMetrics, MultilabelValues, evaluate, is_calibration, over_labels_name
+from merit_hf.evaluation.metrics.intervals import bootstrap, normal_interval
+from merit_hf.evaluation.metrics.multilabel import (
+    MultilabelMetrics,
+    MultilabelValues,
+    evaluate,
+    is_calibration,
+    over_labels_name,
+)
+from merit_hf.evaluation.metrics.ranking import unscorable_labels
+from merit_hf.evaluation.metrics.thresholds import FIXED_THRESHOLD
+
 from .predictions import Predictions, as_runs, in_order_of
-from .thresholds import FIXED_THRESHOLD
 
 # Weights of one chunk of permutations are at most this many numbers of 4 bytes.
 _MAX_WEIGHTS = 4_000_000

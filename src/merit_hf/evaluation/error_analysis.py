@@ -1,6 +1,6 @@
 """Where a model errs, and where two of them differ: by label, age, sex, device, signal quality, number of labels.
 
-The error of a record is its share in the AUROC (`misranking`), so the numbers here add up to those of metrics.py.
+The error of a record is its share in the AUROC (`misranking`), so the numbers here add up to those of ranking.py.
 Which groups a record belongs to is said in `record_groups`; what is drawn of the worst ones, in the command.
 """
 
@@ -14,7 +14,8 @@ import datasets
 import numpy as np
 from scipy.stats import rankdata
 
-from .metrics import unscorable_labels
+from merit_hf.evaluation.metrics.ranking import unscorable_labels
+
 from .predictions import Predictions
 
 AGE_BANDS = (0, 40, 60, 80)  # years; each band begins here
@@ -111,8 +112,8 @@ def roughness(dataset: datasets.Dataset) -> np.ndarray:
     Returns:
         float64 (records,); NaN where no lead moves.
     """
-    from ..data.pretraining_dataset import PretrainingDataset
-    from ..data.row import record_from_row
+    from merit_hf.data.load.dataset import PretrainingDataset
+    from merit_hf.data.row import record_from_row
 
     values = []
     rows = PretrainingDataset(dataset)

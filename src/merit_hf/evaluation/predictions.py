@@ -3,7 +3,7 @@
 Everything that results.py and comparison.py say follows from such files, so that anyone can recompute it. The file has
 one row a record: `ecg_id`, `patient_id` (null where unknown), `scores` (float64, one a label) and `labels` (bool, one
 a label); the names of the labels and the kind of the scores stand as JSON under "merit_hf" in the file's metadata.
-No metric is defined here (metrics.py).
+No metric is defined here (ranking.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from .metrics import check_targets_and_scores
+from merit_hf.evaluation.metrics.ranking import check_targets_and_scores
+
 from .targets import TaskTargets
 from .whole_file import whole_file
 

@@ -20,12 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from .calibration import Calibration, fit_platt, fit_temperature
-from .intervals import bootstrap, bootstrap_interval
-from .metrics import unscorable_labels
-from .multilabel import MultilabelMetrics, evaluate
+from merit_hf.evaluation.metrics.calibration import Calibration, fit_platt, fit_temperature
+from merit_hf.evaluation.metrics.intervals import bootstrap, bootstrap_interval
+from merit_hf.evaluation.metrics.multilabel import MultilabelMetrics, evaluate
+from merit_hf.evaluation.metrics.ranking import unscorable_labels
+from merit_hf.evaluation.metrics.thresholds import FIXED_THRESHOLD, best_f1_thresholds
+
 from .predictions import Predictions, as_runs
-from .thresholds import FIXED_THRESHOLD, best_f1_thresholds
 from .whole_file import whole_file
 
 Result = dict[str, Any]

@@ -1,0 +1,359 @@
+"""The corpus: the builder that every corpus derives from, writing it to Parquet and opening it again.
+
+What one particular corpus looks like on disk lives in a file of its own beside this one, a single row in `row.py`, the
+text of a dataset card in `card.py`. Nothing here knows PTB-XL or any other corpus by name.
+
+To add a corpus, derive from `CorpusBuilder` and say four things: `tasks()` (label universe of each task), `work()`
+(one small picklable item per record, by split), `row(item)` (that record's row, usually by `row_from_record`) and
+`card()` (its facts).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from merit_hf import __version__
+
+from .card import CardFacts, dataset_card
+from .leaks import DuplicateSignalsError, check_leaks, find_leaks, first_with_same
+from merit_hf.data.fetch.physionet import PhysioNetProject
+from merit_hf.data.row import MISSING, SkipRecord, corpus_features, quantise, record_from_row, row_from_record
+from .shards import Shard, shard_without, write_shards
+from merit_hf.data.splits import SPLITS
+
+logger = logging.getLogger(__name__)
+
+SECONDS_TO_WAIT_FOR_LOCK = 5.0  # the worker processes of a killed conversion need a moment to notice
+HUB_URL = "hf://datasets/"
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+__all__ = [
+    "MISSING",
+    "SPLITS",
+    "CorpusBuilder",
+    "CorpusSummary",
+    "SkipRecord",
+    "corpus_features",
+    "load_corpus",
+    "quantise",
+    "record_from_row",
+    "row_from_record",
+    "write_corpus",
+]
+
+
+class CorpusBuilder:
+    """Base of every corpus; see the head of this file for what a new one has to say.
+
+    Derive a dataclass from it: its fields are the options of the corpus (paths, sampling rate, number of records).
+    """
+
+    extra_features: Mapping[str, Any] = {}  # further columns, as features of the datasets library
+    project: PhysioNetProject | None = None  # where `--download` finds it, if everybody may have it
+
+    @classmethod
+    def files_needed(cls, options: Mapping[str, Any]) -> re.Pattern[str]:
+        """Which files of `project` a conversion with these options reads, by their path in it; matched as a whole."""
+        raise NotImplementedError
+
+    def tasks(self) -> dict[str, list[str]]:
+        """Label universe of each task."""
+        raise NotImplementedError
+
+    def work(self) -> Mapping[str, Sequence[Any]]:
+        """Work items by split (`SPLITS`), one small picklable item per record; worker processes share them out.
+
+        They are asked for by slices, so a sequence may make them when they are wanted. The `repr` of an item must say
+        all that makes it differ from others: by it a conversion that goes on after a stop knows what it has done.
+        """
+        raise NotImplementedError
+
+    def row(self, item: Any) -> dict[str, Any]:
+        """Row of one record: `signal` int16 (leads, samples), every other column as the features say, labels by name.
+
+        Raises:
+            SkipRecord: where the record cannot be part of the corpus.
+        """
+        raise NotImplementedError
+
+    def card(self) -> CardFacts:
+        """What the dataset card says about this corpus."""
+        raise NotImplementedError
+
+    @property
+    def own_splits(self) -> bool:
+        """Whether whoever converts the corpus may change its splits.
+
+        False only for splits that were published and are used to compare with others: a patient or a signal that two
+        of those share is a known fault in the card, and an error in all others.
+        """
+        return True
+
+    def left_out(self) -> list[SkipRecord]:
+        """Records of the source that are in no split by choice; counted and listed like those that fail."""
+        return []
+
+    def notes(self) -> list[str]:
+        """What a command says after the conversion: choices made about the input that its owner should know."""
+        return []
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Worker processes get the options alone and read tables again: sending millions of cells takes longer.
+        cached = {name for name in self.__dict__ if isinstance(getattr(type(self), name, None), cached_property)}
+        return {name: value for name, value in self.__dict__.items() if name not in cached}
+
+    @property
+    def features(self) -> datasets.Features:
+        """Columns of the corpus."""
+        return corpus_features(self.tasks(), self.extra_features)
+
+
+@dataclass(frozen=True)
+class CorpusSummary:
+    """What a conversion made: where, how many records, patients and reports by split, and what was left out."""
+
+    path: Path
+    records: dict[str, int]
+    patients: dict[str, int]
+    reports: dict[str, int]
+    fingerprint: str  # of the shards: equal for equal corpora only
+    labels: dict[str, dict[str, dict[str, int]]]  # task -> label -> split -> records
+    skipped: list[tuple[str, ...]] = field(default_factory=list)  # split ("" for none), ecg_id, reason, detail
+    faults: list[str] = field(default_factory=list)  # what splits share, and what stands twice in one, in words
+
+    @property
+    def skipped_by_reason(self) -> dict[str, int]:
+        return dict(Counter(reason for _, _, reason, _ in self.skipped))
+
+
+def write_corpus(
+    corpus: CorpusBuilder,
+    output_dir: str | os.PathLike[str],
+    *,
+    num_proc: int = 1,
+    overwrite: bool = False,
+    drop_duplicate_signals: bool = False,
+) -> CorpusSummary:
+    """Converts a corpus to Parquet shards, a dataset card and, where records were left out, `skipped.csv`.
+
+    Everything is written beside `output_dir` under the name `<output_dir>.partial` and renamed at the very end, so
+    that a conversion that was stopped leaves no folder which looks whole. What it had finished is found there by the
+    next run with the same options, which goes on from it and makes the same files, byte for byte. Delete that folder
+    to begin anew.
+
+    Args:
+        corpus: which corpus, with its options.
+        output_dir: folder to make.
+        num_proc: worker processes. The corpus is the same whatever their number.
+        overwrite: replace a folder that is there.
+        drop_duplicate_signals: of records with one and the same signal, keep the first in the order of the splits,
+            train first, and list the others in `skipped.csv`.
+
+    Raises:
+        ValueError: `output_dir` is there and `overwrite` is off; another conversion is writing it; no record could be
+            read; two records of one name; a patient or a signal in two splits that are not published ones
+            (`CorpusBuilder.own_splits`). What was finished is deleted then, but for the last.
+        ChildProcessError: a worker process was killed.
+    """
+    output = Path(output_dir).absolute()
+    if num_proc < 1:
+        raise ValueError(f"num_proc must be at least 1, not {num_proc}")
+    if output.is_file() or (output.is_dir() and any(output.iterdir()) and not overwrite):
+        raise ValueError(f"{output} is there already; choose another output_dir or pass --overwrite")
+    if overwrite and output.is_dir() and any(output.iterdir()) and not _is_corpus(output):
+        raise ValueError(f"{output} holds files but no corpus, so it is not overwritten; choose another output_dir")
+    partial = output.with_name(f"{output.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(partial / "lock", timeout=SECONDS_TO_WAIT_FOR_LOCK):
+            if any((partial / "shards").glob("*.parquet")):
+                logger.warning("%s was left by a conversion that was stopped; going on with it", partial)
+            try:
+                summary = _build(corpus, partial, output, num_proc, drop_duplicate_signals)
+                _put_in_place(partial / "corpus", output)
+            except DuplicateSignalsError:
+                raise  # the shards are right, and serve a run that drops the duplicates
+            except ValueError:  # the next run would only find the same
+                shutil.rmtree(partial)
+                raise
+            shutil.rmtree(partial)
+    except Timeout:
+        raise ValueError(
+            f"another conversion is writing {output}; wait for it, or choose another output_dir"
+        ) from None
+    return summary
+
+
+def _build(
+    corpus: CorpusBuilder, partial: Path, output: Path, num_proc: int, drop_duplicate_signals: bool
+) -> CorpusSummary:
+    folder = partial / "corpus"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "data").mkdir(parents=True)
+    shards = write_shards(corpus, partial / "shards", num_proc)
+    if drop_duplicate_signals and shards:
+        shards = _without_duplicates(shards, corpus.features, partial / "without_duplicates")
+    skipped = sorted((SPLITS.index(shard.split), *line) for shard in shards for line in shard.skipped)
+    left_out = sorted(("", skip.ecg_id, skip.reason, skip.detail) for skip in corpus.left_out())
+    lines = [*((SPLITS[split], *line) for split, *line in skipped), *left_out]
+    by_split = {split: [shard for shard in shards if shard.split == split and shard.num_rows] for split in SPLITS}
+    summary = _summarise(corpus, output, {split: found for split, found in by_split.items() if found}, lines)
+    if not sum(summary.records.values()):
+        raise ValueError(f"no record could be read; {_first_skipped(lines)}")
+    if lines:
+        with open(folder / "skipped.csv", "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("split", "ecg_id", "reason", "detail"), *lines])
+    card = dataset_card(corpus.card(), corpus.features, summary, _how_made(corpus, drop_duplicate_signals))
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    for split, found in by_split.items():
+        for number, shard in enumerate(found):
+            shard.path.rename(folder / "data" / f"{split}-{number:05d}-of-{len(found):05d}.parquet")
+    return summary
+
+
+def _how_made(corpus: CorpusBuilder, drop_duplicate_signals: bool) -> str:
+    """Line for the card: version, corpus, and the options that are no paths, which say nothing elsewhere."""
+    options = {**corpus.__getstate__(), "drop_duplicate_signals": drop_duplicate_signals or None}
+    told = [
+        f"{name}={value!r}"
+        for name, value in options.items()
+        if value not in (None, [], {}) and not (isinstance(value, str) and (os.sep in value or Path(value).exists()))
+    ]
+    return f"By merit-hf {__version__}, `{type(corpus).__name__}({', '.join(told)})`."
+
+
+def _without_duplicates(shards: list[Shard], features: datasets.Features, folder: Path) -> list[Shard]:
+    """The shards, and copies in `folder` of those that lose rows. The shards stay, for a run after this one."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    first = first_with_same(np.concatenate([shard.signals for shard in shards]))
+    again = np.flatnonzero(first != np.arange(len(first)))
+    ends = np.cumsum([len(shard.signals) for shard in shards])
+    shard_of = np.searchsorted(ends, [again, first[again]], side="right")  # of each record, and of the first like it
+    names = {number: _ecg_ids(shards[number].path) for number in np.unique(shard_of).tolist()}
+    rows: dict[int, dict[int, tuple[str, str, str]]] = {}
+    starts = ends - [len(shard.signals) for shard in shards]
+    for record, kept, (here, there) in zip(again.tolist(), first[again].tolist(), shard_of.T.tolist(), strict=True):
+        row, name = record - starts[here], names[there][kept - starts[there]]
+        rows.setdefault(here, {})[row] = (names[here][row], "duplicate signal", f"the same samples as {name}")
+    return [
+        shard_without(shard, rows[number], features, folder) if number in rows else shard
+        for number, shard in enumerate(shards)
+    ]
+
+
+def _ecg_ids(path: Path) -> list[str]:
+    return pq.read_table(path, columns=["ecg_id"])["ecg_id"].to_pylist()
+
+
+def _summarise(
+    corpus: CorpusBuilder, output: Path, shards: Mapping[str, list[Shard]], skipped: list[tuple[str, ...]]
+) -> CorpusSummary:
+    patients: dict[str, set[str]] = {split: set() for split in shards}
+    reports = dict.fromkeys(shards, 0)
+    ecg_ids: dict[str, list[str]] = {split: [] for split in shards}
+    tasks = corpus.tasks()
+    labels = {task: {label: dict.fromkeys(shards, 0) for label in universe} for task, universe in tasks.items()}
+    for split, shard in ((split, shard) for split, found in shards.items() for shard in found):
+        table = pq.read_table(shard.path, columns=["ecg_id", "patient_id", "report", *tasks])
+        ecg_ids[split] += table["ecg_id"].to_pylist()
+        reports[split] += len(table) - table["report"].null_count
+        patients[split].update(table["patient_id"].drop_null().unique().to_pylist())
+        for task, universe in tasks.items():
+            numbers = table[task].combine_chunks().flatten().to_numpy()
+            for label, count in zip(universe, np.bincount(numbers, minlength=len(universe)), strict=True):
+                labels[task][label][split] += int(count)
+    if twice := [name for name, count in Counter(itertools.chain(*ecg_ids.values())).items() if count > 1]:
+        raise ValueError(f"{len(twice)} ecg_id occur twice (the first: {twice[0]!r}); every record needs its own")
+    signals = {split: np.concatenate([shard.signals for shard in found]) for split, found in shards.items()}
+    leaks = find_leaks(patients, signals)
+    if corpus.own_splits:
+        check_leaks(leaks, ecg_ids)
+    return CorpusSummary(
+        path=output,
+        records={split: sum(shard.num_rows for shard in found) for split, found in shards.items()},
+        patients={split: len(names) for split, names in patients.items()},
+        reports=reports,
+        fingerprint=_fingerprint(shards),
+        labels=labels,
+        skipped=skipped,
+        faults=leaks.lines(ecg_ids),
+    )
+
+
+def _fingerprint(shards: Mapping[str, list[Shard]]) -> str:
+    digests = [(split, shard.sha256) for split, found in shards.items() for shard in found]
+    return hashlib.sha256(repr(digests).encode()).hexdigest()
+
+
+def _first_skipped(skipped: list[tuple[str, ...]]) -> str:
+    if not skipped:
+        return "the source lists none"
+    _, ecg_id, reason, detail = skipped[0]
+    return f"{len(skipped)} were left out, the first ({ecg_id}): {reason}, {detail}"
+
+
+def _put_in_place(folder: Path, output: Path) -> None:
+    # On disk before the folder gets its name, or a power cut could leave empty files in it.
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+    if output.is_dir() and any(output.iterdir()):
+        old = Path(tempfile.mkdtemp(prefix=f"{output.name}.old-", dir=output.parent))
+        output.rename(old)
+        folder.rename(output)
+        shutil.rmtree(old)
+    else:
+        folder.rename(output)
+
+
+def _is_corpus(folder: Path) -> bool:
+    return (folder / "README.md").is_file() and any((folder / "data").glob("*.parquet"))
+
+
+def load_corpus(path: str | os.PathLike[str], split: str | None = None, streaming: bool = False) -> Any:
+    """Opens a converted corpus: a folder, or the name of one on the Hub (`owner/name`, `hf://datasets/owner/name`).
+
+    Returns:
+        What `datasets.load_dataset` gives: a `Dataset` (an `IterableDataset` if `streaming`) of one split, or all of
+        them in a dict by name if `split` is None.
+
+    Raises:
+        ValueError: the folder is missing or holds no corpus, or the corpus has no such split.
+    """
+    if str(path).startswith(HUB_URL):
+        name, _, revision = str(path).removeprefix(HUB_URL).rstrip("/").partition("@")
+        return datasets.load_dataset(name, split=split, streaming=streaming, revision=revision or None)
+    if Path(path).exists() or not HUB_NAME.fullmatch(str(path)):
+        check_corpus_folder(path, split)
+    return datasets.load_dataset(str(path), split=split, streaming=streaming)
+
+
+def check_corpus_folder(path: str | os.PathLike[str], split: str | None = None) -> None:
+    """Raises ValueError if the folder is missing or holds no corpus, or if the corpus has no such split."""
+    if not _is_corpus(Path(path)):
+        raise ValueError(
+            f"{path} is no corpus (README.md and data/*.parquet); make one with a command of dataset_scripts/"
+        )
+    if split is not None and not any((Path(path) / "data").glob(f"{split}-*.parquet")):
+        there = sorted({shard.name.split("-")[0] for shard in (Path(path) / "data").glob("*.parquet")})
+        raise ValueError(f"corpus {path} has no split {split!r}; it has {', '.join(there)}")

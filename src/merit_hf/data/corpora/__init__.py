@@ -1,0 +1,1 @@
+"""One file a corpus: where its records, reports and labels come from."""

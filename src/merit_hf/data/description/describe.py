@@ -1,0 +1,250 @@
+"""describe: what is in a converted corpus, in numbers, without a look at more than one row group at a time.
+
+Signals are counted in `signal_statistics.py`, leaks found in `leaks.py`; how a description reads as text is in
+`text.py`, how it looks as a page of plots, in `merit_hf.plotting.description`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets.utils import tqdm
+
+from merit_hf.data.build.leaks import find_leaks
+from merit_hf.data.reports import clean_report, report_hash
+from merit_hf.data.row import signal_hash
+from merit_hf.data.splits import SPLITS
+
+from .counts import Tally
+from .signal_statistics import SignalStatistics
+
+MOST_FREQUENT = 10  # reports that are shown
+UNKNOWN = "unknown"
+_COLUMNS = (
+    *("patient_id", "signal", "num_samples", "sampling_rate", "lead_names", "adc_gain", "units"),
+    *("report", "report_language", "age", "sex"),
+)
+
+
+def describe(corpus: str | os.PathLike[str], *, progress: bool = False) -> dict[str, Any]:
+    """Describes a converted corpus: splits, labels, reports, signals, persons, and leaks between the splits.
+
+    Every count is exact. Amplitude percentiles are taken from 50 evenly spaced samples of each lead of a record, those
+    of the range (highest minus lowest value of a lead in a record) from all samples, both in steps of 0.005 mV or
+    standard deviations; durations are in steps of 0.1 s. Reports are compared as the text tower sees them
+    (`clean_report`). A lead is called clipped if it rests at its own lowest or highest value for 20 ms and 3 samples
+    or longer.
+
+    Memory stays the same for a corpus of any size, but for 16 bytes a record and the names of the patients.
+
+    Args:
+        corpus: folder of a converted corpus.
+        progress: show a bar.
+
+    Returns:
+        Numbers, texts, lists and dicts only, as `description.json` holds them.
+
+    Raises:
+        ValueError: the folder is missing or holds no corpus.
+    """
+    folder = Path(corpus)
+    shards = {split: sorted((folder / "data").glob(f"{split}-*.parquet")) for split in SPLITS}
+    shards = {split: paths for split, paths in shards.items() if paths}
+    if not shards:
+        raise ValueError(
+            f"{folder} is no corpus (README.md and data/*.parquet); make one with a command of dataset_scripts/"
+        )
+    tasks = _tasks(next(iter(shards.values()))[0])
+    described = {split: _SplitCounts(tasks) for split in shards}
+    signals = SignalStatistics()
+    total = sum(pq.read_metadata(path).num_rows for paths in shards.values() for path in paths)
+    with tqdm(total=total, unit="record", desc="Describing", disable=not progress) as bar:
+        for split, paths in shards.items():
+            for table in _tables(paths, [*_COLUMNS, *tasks]):
+                described[split].add(table, signals)
+                signals.flush()
+                bar.update(len(table))
+    leaks = find_leaks(
+        {split: counts.patients for split, counts in described.items()},
+        {split: counts.hashes("signals") for split, counts in described.items()},
+    )
+    ecg_ids = {split: _cells(shards[split], "ecg_id", rows) for split, rows in leaks.shown_rows().items()}
+    return {
+        "corpus": str(corpus),
+        "records": total,
+        "splits": {split: counts.summary() for split, counts in described.items()},
+        "tasks": {task: _task(task, names, described) for task, names in tasks.items()},
+        "reports": _reports(described, shards),
+        "signals": signals.description(),
+        "persons": {
+            "age": _merged(counts.ages for counts in described.values()),
+            "sex": dict(sum((counts.sexes for counts in described.values()), Counter()).most_common()),
+        },
+        "leaks": {
+            "patients": {" and ".join(pair): len(names) for pair, names in leaks.patients.items()},
+            "signals": {" and ".join(pair): len(pairs) for pair, pairs in leaks.signals.items()},
+            "repeated_signals": {split: len(pairs) for split, pairs in leaks.repeated.items()},
+            "findings": leaks.lines(ecg_ids),
+        },
+    }
+
+
+class _SplitCounts:
+    """What is counted in one split."""
+
+    def __init__(self, tasks: Mapping[str, Sequence[str]]) -> None:
+        self.records = self.without_patient = 0
+        self.patients: set[str] = set()
+        self.labels = {task: np.zeros((len(names), len(names)), dtype=np.int64) for task, names in tasks.items()}
+        self.labels_per_record: dict[str, Counter[int]] = {task: Counter() for task in tasks}
+        self.languages: Counter[str] = Counter()
+        self.sexes: Counter[str] = Counter()
+        self.ages, self.words = Tally(step=1.0), Tally(step=1.0)
+        self._hashes: dict[str, list[np.ndarray]] = {"signals": [], "reports": []}
+
+    def hashes(self, of: str) -> np.ndarray:
+        """Hash of each record's signal or cleaned report (0: it has none), uint64 (records,)."""
+        return np.concatenate([np.zeros(0, dtype=np.uint64), *self._hashes[of]])
+
+    def add(self, table: pa.Table, signals: SignalStatistics) -> None:
+        self.records += len(table)
+        names = table["patient_id"]
+        self.without_patient += names.null_count
+        self.patients.update(names.drop_null().to_pylist())
+        self._add_signals(table, signals)
+        self._add_reports(table)
+        self.sexes.update(sex or UNKNOWN for sex in table["sex"].to_pylist())
+        self.ages.add(np.array(table["age"].to_pylist(), dtype=np.float64))
+        for task, together in self.labels.items():
+            column = table[task].combine_chunks()
+            sizes = np.diff(column.offsets.to_numpy())
+            chosen = np.zeros((len(table), len(together)), dtype=np.float32)  # exact up to 2**24 records a table
+            chosen[np.repeat(np.arange(len(table)), sizes), column.flatten().to_numpy(zero_copy_only=False)] = 1
+            together += (chosen.T @ chosen).astype(np.int64)
+            self.labels_per_record[task].update(sizes.tolist())
+
+    def _add_signals(self, table: pa.Table, signals: SignalStatistics) -> None:
+        column = table["signal"].combine_chunks()
+        flat, offsets = column.values.to_numpy(zero_copy_only=False), column.offsets.to_numpy()
+        gains, leads, units, rates = (
+            table[name].to_pylist() for name in ("adc_gain", "lead_names", "units", "sampling_rate")
+        )
+        hashes = np.zeros(len(table), dtype=np.uint64)
+        for row in range(len(table)):
+            counts = flat[offsets[row] : offsets[row + 1]]
+            hashes[row] = signal_hash(counts)
+            signals.add(counts.reshape(len(leads[row]), -1), np.array(gains[row]), leads[row], units[row], rates[row])
+        self._hashes["signals"].append(hashes)
+
+    def _add_reports(self, table: pa.Table) -> None:
+        cleaned = [clean_report(text) for text in table["report"].to_pylist()]
+        hashes = [1 + report_hash(text) if text else 0 for text in cleaned]
+        self._hashes["reports"].append(np.array(hashes, dtype=np.uint64))
+        self.words.add(np.array([len(text.split()) for text in cleaned if text], dtype=np.float64))
+        languages = table["report_language"].to_pylist()
+        self.languages.update(name or UNKNOWN for name, text in zip(languages, cleaned, strict=True) if text)
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "records": self.records,
+            "patients": len(self.patients),
+            "without_patient": self.without_patient,
+            "with_report": int(np.count_nonzero(self.hashes("reports"))),
+            "without_age": self.records - ((self.ages.summary() or {}).get("count", 0)),
+            "without_sex": self.sexes[UNKNOWN],
+        }
+
+
+def _tables(paths: Iterable[Path], columns: list[str]) -> Iterable[pa.Table]:
+    """Row groups of the shards of one split, one after the other."""
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group, columns=columns, use_threads=False)
+
+
+def _cells(paths: Iterable[Path], column: str, rows: Iterable[int]) -> dict[int, Any]:
+    """Cells of one column of a split by row; other columns are not read."""
+    wanted, start = sorted(rows), 0
+    cells: dict[int, Any] = {}
+    for path in paths:
+        end = start + pq.read_metadata(path).num_rows
+        if here := [row for row in wanted if start <= row < end]:
+            values = pq.read_table(path, columns=[column])[column].take([row - start for row in here]).to_pylist()
+            cells.update(zip(here, values, strict=True))
+        start = end
+    return cells
+
+
+def _tasks(shard: Path) -> dict[str, list[str]]:
+    """Label universe of each task, as the shard's own schema states it."""
+    features = datasets.Features.from_arrow_schema(pq.read_schema(shard))
+    return {
+        name: feature.feature.names
+        for name, feature in features.items()
+        if isinstance(feature, datasets.List) and isinstance(feature.feature, datasets.ClassLabel)
+    }
+
+
+def _task(task: str, names: Sequence[str], described: Mapping[str, _SplitCounts]) -> dict[str, Any]:
+    records: dict[str, int] = {}
+    labels: dict[str, dict[str, Any]] = {name: {"positives": {}, "prevalence": {}} for name in names}
+    together = np.zeros((len(names), len(names)), dtype=np.int64)
+    per_record: Counter[int] = Counter()
+    for split, counts in described.items():
+        sizes = counts.labels_per_record[task]
+        per_record.update(sizes)
+        together += counts.labels[task]
+        records[split] = sum(count for size, count in sizes.items() if size)
+        for name, count in zip(names, np.diag(counts.labels[task]).tolist(), strict=True):
+            labels[name]["positives"][split] = count
+            labels[name]["prevalence"][split] = count / records[split] if records[split] else None
+    return {
+        "records": records,
+        "labels": labels,
+        "labels_per_record": {str(size): per_record[size] for size in sorted(per_record)},
+        "co_occurrence": together.tolist(),
+    }
+
+
+def _reports(described: Mapping[str, _SplitCounts], shards: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
+    hashes = {split: counts.hashes("reports") for split, counts in described.items()}
+    splits, rows = zip(*((split, np.flatnonzero(found)) for split, found in hashes.items()), strict=True)
+    everything = np.concatenate([hashes[split][there] for split, there in zip(splits, rows, strict=True)])
+    _, first, counts = np.unique(everything, return_index=True, return_counts=True)
+    order = np.lexsort((first, -counts))[:MOST_FREQUENT]
+    ends = np.cumsum([len(there) for there in rows])
+    frequent = []
+    for number, count in zip(first[order].tolist(), counts[order].tolist(), strict=True):
+        place = int(np.searchsorted(ends, number, side="right"))
+        row = int(rows[place][number - ends[place] + len(rows[place])])
+        text = clean_report(_cells(shards[splits[place]], "report", [row])[row])
+        frequent.append({"text": text, "records": count})
+    train = np.unique(hashes.get("train", np.zeros(0, dtype=np.uint64)))
+    others = {split: found[found > 0] for split, found in hashes.items() if split != "train"}
+    return {
+        "records": len(everything),
+        "distinct": len(counts),
+        "occurring_once": int((counts == 1).sum()),
+        "most_frequent": frequent,
+        "also_in_train": {split: int(np.isin(found, train).sum()) for split, found in others.items()},
+        "languages": dict(sum((counts.languages for counts in described.values()), Counter()).most_common()),
+        "words": _merged(counts.words for counts in described.values()),
+    }
+
+
+def _merged(tallies: Iterable[Tally]) -> dict[str, Any] | None:
+    merged: Tally | None = None
+    for tally in tallies:
+        if merged is None:
+            merged = Tally(tally.step)
+        merged.join(tally)
+    return None if merged is None else merged.summary()

@@ -1,0 +1,1 @@
+"""From a corpus to training batches: datasets, streams, order, augmentation, collator."""

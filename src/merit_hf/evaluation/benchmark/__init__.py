@@ -1,0 +1,1 @@
+"""Many models on many corpora: the runs, the report, the numbers that others published."""

@@ -1,0 +1,1 @@
+"""What turns records into features: MERIT, models of the Hub, random convolutions."""

@@ -1,0 +1,1 @@
+"""Numbers from scores: ranking metrics, thresholds, calibration, intervals."""

@@ -1,0 +1,1 @@
+"""What frozen features know: linear probe and structure probe, and the regressions under them."""

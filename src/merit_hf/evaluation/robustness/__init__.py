@@ -1,0 +1,1 @@
+"""Tests on worse recordings: fewer leads, lower rates, noise, exchanged electrodes."""

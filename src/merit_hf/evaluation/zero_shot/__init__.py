@@ -1,0 +1,1 @@
+"""Classification from prompts alone: the protocol and the prompts."""

@@ -1,0 +1,1 @@
+"""Pictures: the ECG page, score bars, curves, results, descriptions."""

@@ -1,0 +1,1 @@
+"""Runs that differ in one thing, and the stages that they share."""

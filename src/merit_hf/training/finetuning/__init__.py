@@ -1,0 +1,1 @@
+"""Fine-tuning a classifier on a task of a corpus."""

@@ -1,0 +1,1 @@
+"""What all training shares: loop, checkpoints, resume, processes, schedule, log."""
