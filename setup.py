@@ -75,6 +75,7 @@ setup(
             "evaluation/zero_shot/prompts/*",
             "evaluation/benchmark/published/*.json",
             "io/sample_record.npz",
+            "recipes/*.yaml",
         ]
     },
     python_requires=">=3.10",
@@ -87,4 +88,5 @@ setup(
         "huggingface-hub>=1.31",
     ],
     extras_require=extras,
+    entry_points={"console_scripts": ["merit = merit_hf.commands.main:main"]},
 )

@@ -1,12 +1,9 @@
 """CSN (Chapman-Shaoxing-Ningbo), as PhysioNet lays it out, to a corpus that `datasets.load_dataset` opens.
 
-    python dataset_scripts/csn.py --data_dir ecg-arrhythmia/1.0.0 --output_dir corpora/csn --num_proc 4
-
-With `--download`, what data_dir does not have yet is fetched from PhysioNet first, about 5.5 GB.
+Launches `merit convert csn`, whose --help explains it.
 """
 
-from merit_hf.data.build.conversion import run_conversion
-from merit_hf.data.corpora.csn import Csn
+from merit_hf.commands import run
 
 if __name__ == "__main__":
-    run_conversion(Csn, __doc__)
+    run("convert csn")

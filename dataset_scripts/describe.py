@@ -1,39 +1,9 @@
 """What is in a corpus: labels, reports, signals, persons and leaks, as a short table, a JSON file and a page of plots.
 
-    python dataset_scripts/describe.py --corpus corpora/ptb-xl --output_dir runs/ptb-xl-description
-
-`merit_hf.data.describe` counts; here is only the command line.
+Launches `merit describe`, whose --help explains it.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-from merit_hf.command_line import option, run_command
-
-
-@dataclass
-class DescribeArguments:
-    """Arguments of the command."""
-
-    corpus: str = option(help="folder of a converted corpus, as the other commands of dataset_scripts/ write it")
-    output_dir: str = option(help="folder to write description.json, description.txt and description.png into")
-    task: str | None = option(None, help="task whose labels are plotted; null takes the one with the fewest labels")
-
-
-def main(arguments: DescribeArguments) -> None:
-    # Imported here so that --help and a mistyped option answer at once.
-    from merit_hf.data import describe
-    from merit_hf.data.description.text import description_text, write_description
-    from merit_hf.plotting.description import plot_description
-
-    description = describe(arguments.corpus, progress=True)
-    figure = plot_description(description, task=arguments.task)
-    write_description(description, arguments.output_dir)
-    figure.savefig(f"{arguments.output_dir}/description.png")
-    print(description_text(description))
-    print(f"\nwritten to {arguments.output_dir}: description.json, description.txt, description.png")
-
+from merit_hf.commands import run
 
 if __name__ == "__main__":
-    run_command(main, DescribeArguments, __doc__ or "")
+    run("describe")

@@ -1,12 +1,9 @@
 """PTB-XL, as PhysioNet lays it out, to a corpus that `datasets.load_dataset` opens.
 
-    python dataset_scripts/ptb_xl.py --data_dir ptb-xl/1.0.3 --output_dir corpora/ptb-xl --num_proc 4
-
-With `--download`, what data_dir does not have yet is fetched from PhysioNet first, about 0.6 GB at 100 Hz.
+Launches `merit convert ptb-xl`, whose --help explains it.
 """
 
-from merit_hf.data.build.conversion import run_conversion
-from merit_hf.data.corpora.ptb_xl import PtbXl
+from merit_hf.commands import run
 
 if __name__ == "__main__":
-    run_conversion(PtbXl, __doc__)
+    run("convert ptb-xl")

@@ -1,10 +1,13 @@
 """MERIT for ECGs in the Hugging Face stack.
 
-What lives here: the public names, each loaded when first used, and the registration with transformers. No logic may.
+What lives here: the public names, each loaded when first used. No logic may; transformers learns of MERIT in
+registration.py.
 """
 
 import importlib
 from typing import Any
+
+from .registration import register_with_transformers
 
 __version__ = "0.1.0"
 
@@ -47,33 +50,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def _register() -> None:
-    """Makes the Auto classes and `transformers.pipeline` know MERIT. Repeating it changes nothing."""
-    from transformers import (
-        AutoConfig,
-        AutoFeatureExtractor,
-        AutoModel,
-        AutoModelForPreTraining,
-        AutoModelForSequenceClassification,
-        AutoProcessor,
-    )
-
-    from . import configuration_merit as configuration
-    from . import modeling_merit as modeling
-    from .feature_extraction_merit import MeritFeatureExtractor
-    from .pipeline_merit import register_pipelines
-    from .processing_merit import MeritProcessor
-
-    ecg, both = configuration.MeritEcgConfig, configuration.MeritConfig
-    for config_class in (ecg, both):
-        AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
-        AutoFeatureExtractor.register(config_class, MeritFeatureExtractor, exist_ok=True)
-    AutoProcessor.register(both, MeritProcessor, exist_ok=True)
-    AutoModel.register(ecg, modeling.MeritEcgModel, exist_ok=True)
-    AutoModel.register(both, modeling.MeritModel, exist_ok=True)
-    AutoModelForPreTraining.register(both, modeling.MeritForPreTraining, exist_ok=True)
-    AutoModelForSequenceClassification.register(ecg, modeling.MeritForEcgClassification, exist_ok=True)
-    register_pipelines()
-
-
-_register()
+register_with_transformers()

@@ -14,6 +14,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
@@ -82,13 +83,18 @@ def parse_arguments(arguments_class: type[T], argv: Sequence[str] | None = None,
     return build(arguments_class, values)
 
 
-def run_command(main: Callable[[T], Any], arguments_class: type[T], description: str = "") -> None:
+def run_command(
+    main: Callable[[T], Any],
+    arguments_class: type[T],
+    description: str = "",
+    argv: Sequence[str] | None = None,
+) -> None:
     """Parses the command line and calls `main`; bad input ends the process with status 2 and one line.
 
     The environment variable MERIT_TRACEBACK=1 shows the whole traceback instead.
     """
     try:
-        main(parse_arguments(arguments_class, description=description))
+        main(parse_arguments(arguments_class, argv, description))
     except (ValueError, OSError) as error:
         if os.environ.get("MERIT_TRACEBACK") == "1":
             raise
@@ -97,11 +103,8 @@ def run_command(main: Callable[[T], Any], arguments_class: type[T], description:
 
 
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises ValueError if it is missing, not YAML, or not a mapping."""
-    if not Path(path).is_file():
-        raise ValueError(
-            f"{str(path)!r} is not a file: the first word must be a YAML file, or an option as --field value"
-        )
+    """The mapping in a YAML file, or a packaged recipe. ValueError if it is missing, not YAML or not a mapping."""
+    path = recipe_path(path)
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -111,6 +114,20 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold `field: value` lines, not a {type(values).__name__}")
     return values
+
+
+def recipe_path(name: str | os.PathLike[str]) -> Path:
+    """The YAML file of a path, or of the recipe of that name in `merit_hf.recipes`. ValueError if there is neither."""
+    if Path(name).is_file():
+        return Path(name)
+    folder = Path(str(resources.files("merit_hf.recipes")))
+    packaged = sorted(path.stem for path in folder.glob("*.yaml"))
+    if str(name).removesuffix(".yaml") in packaged:
+        return folder / f"{str(name).removesuffix('.yaml')}.yaml"
+    raise ValueError(
+        f"{str(name)!r} is not a file: the first word must be a YAML file, a packaged recipe ({', '.join(packaged)}), "
+        "or an option as --field value"
+    )
 
 
 def write_yaml(arguments: Any, path: str | os.PathLike[str]) -> None:

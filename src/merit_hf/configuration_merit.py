@@ -1,7 +1,7 @@
 """Configurations of the MERIT model family: the ECG encoder, and the two towers with their pretraining objective.
 
 Every choice that the paper leaves open is a field here and never a constant in the code. Presets are sizes of the
-model, not recipes of training; those are the YAML files in `examples/configs`.
+model, not recipes of training; those are the YAML files in `recipes/`.
 """
 
 from __future__ import annotations

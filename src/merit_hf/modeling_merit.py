@@ -171,7 +171,7 @@ def require_complete(model: PreTrainedModel, allowed: tuple[str, ...] = ()) -> N
         raise ValueError(
             f"The checkpoint {model.name_or_path!r} lacks {what}: {len(missing)} of {type(model).__name__}'s weights, "
             f"among them {', '.join(missing[:3])}, would be random. Open a checkpoint that was saved from "
-            "MeritForPreTraining or MeritModel, or pretrain one with examples/pretrain.py."
+            "MeritForPreTraining or MeritModel, or pretrain one with `merit pretrain`."
         )
 
 

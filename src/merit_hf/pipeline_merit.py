@@ -60,7 +60,7 @@ def require_text_tower(model: Any) -> None:
     if not hasattr(model, "get_text_features"):
         raise ValueError(
             f"{type(model).__name__} has no text tower, which zero-shot classification needs. Open a checkpoint of "
-            "MeritModel or MeritForPreTraining, as examples/pretrain.py writes it with contrastive_weight > 0."
+            "MeritModel or MeritForPreTraining, as `merit pretrain` writes it with contrastive_weight > 0."
         )
     if model.config.contrastive_weight == 0:
         raise ValueError(
@@ -343,7 +343,7 @@ class EcgClassificationPipeline(_EcgPipeline):
         ):
             raise ValueError(
                 f"{model.name_or_path!r} has no trained classifier, which ecg-classification needs: open a model that "
-                "examples/finetune.py wrote, or fine-tune this one with it"
+                "`merit finetune` wrote, or fine-tune this one with it"
             )
         super().__init__(model, *args, **kwargs)
 
@@ -361,7 +361,7 @@ class EcgClassificationPipeline(_EcgPipeline):
         if final.get("return_above_threshold") and self.model.config.thresholds is None:
             raise ValueError(
                 f"{self.model.name_or_path!r} has no thresholds in its configuration: leave out "
-                "return_above_threshold, or fine-tune with examples/finetune.py, which chooses them"
+                "return_above_threshold, or fine-tune with `merit finetune`, which chooses them"
             )
         preprocess, forward, _ = super()._sanitize_parameters(**parameters)
         return preprocess, forward, final

@@ -199,7 +199,7 @@ class SyntheticCorpus(CorpusBuilder):
                 f"sampling_rate={self.sampling_rate}, duration={self.duration:g}, seed={self.seed}, "
                 f"noise={self.noise:g}, lead_names={' '.join(self.lead_names)}."
             ),
-            source="`python dataset_scripts/synthetic.py` of merit-hf, with the options above.",
+            source="`merit convert synthetic` of merit-hf, with the options above.",
             licence="cc0-1.0",
             languages=("en",),
             column_notes={

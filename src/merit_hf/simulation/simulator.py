@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
-from scipy.signal import butter, resample_poly, sosfilt
+import scipy  # scipy.signal itself loads on first use: it takes longer than everything else here
 
 from .heart_vector import (
     ELECTRODE_MATRIX,
@@ -303,13 +303,15 @@ def _heart_vector(
 
 @lru_cache(maxsize=1)
 def _muscle_filter() -> FloatArray:
-    return np.asarray(butter(2, (20.0, 150.0), btype="bandpass", fs=SIMULATION_RATE, output="sos"))
+    return np.asarray(scipy.signal.butter(2, (20.0, 150.0), btype="bandpass", fs=SIMULATION_RATE, output="sos"))
 
 
 def electrode_noise(parameters: EcgParameters, times: FloatArray, generator: np.random.Generator) -> FloatArray:
     """Noise (9, samples) in mV at RA, LA, LL, V1 to V6: breathing and drift, muscle (20 to 150 Hz) and mains."""
     number = ELECTRODE_MATRIX.shape[1]
-    noise = sosfilt(_muscle_filter(), generator.standard_normal((number, times.size), dtype=np.float32), axis=1)
+    noise = scipy.signal.sosfilt(
+        _muscle_filter(), generator.standard_normal((number, times.size), dtype=np.float32), axis=1
+    )
     # The filter keeps 52 % of the variance of white noise at 500 Hz.
     noise *= parameters.muscle_noise * np.exp(0.4 * generator.standard_normal((number, 1))) / np.sqrt(0.52)
     breathing = parameters.respiratory_rate
@@ -405,7 +407,7 @@ def simulate_ecg(
     sources = np.concatenate([vector, noise * electrode_noise(parameters, times, generator)])
     if sampling_rate != SIMULATION_RATE:
         ratio = Fraction(int(sampling_rate), SIMULATION_RATE)
-        sources = resample_poly(sources, ratio.numerator, ratio.denominator, axis=1)
+        sources = scipy.signal.resample_poly(sources, ratio.numerator, ratio.denominator, axis=1)
     first = round(MARGIN * sampling_rate)
     sources = sources[:, first : first + round(duration * sampling_rate)]
     clean = lead_matrix(anatomy.precordial) @ sources[:3]

@@ -14,7 +14,7 @@ import wfdb
 from coded_records import write_coded_record
 from conversions import open_without_merit_hf
 
-from merit_hf.data.build.conversion import run_conversion
+from merit_hf.commands import run
 from merit_hf.data.build.corpus import load_corpus, record_from_row, write_corpus
 from merit_hf.data.corpora.csn import Csn, labels_from_acronyms
 from merit_hf.data.corpora.diagnosis_codes import diagnosis_codes
@@ -261,8 +261,7 @@ def test_command_ends_with_one_line_on_bad_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--data_dir", str(tmp_path), "--output_dir", str(tmp_path / "C"), "--labels", "right"]
-    monkeypatch.setattr(sys, "argv", ["csn.py", *arguments])
     with pytest.raises(SystemExit) as ended:
-        run_conversion(Csn, "")
+        run("convert csn", arguments)
     assert ended.value.code == 2
     assert capsys.readouterr().err.strip() == "error: labels is 'right', expected one of 'corrected', 'merl'"

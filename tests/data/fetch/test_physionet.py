@@ -3,7 +3,6 @@
 import hashlib
 import multiprocessing
 import re
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,8 @@ from coded_records import write_coded_record
 from file_server import FileServer
 from mimic_tree import write_tree
 
-from merit_hf.data.build.conversion import run_conversion
+from merit_hf.command_line import run_command
+from merit_hf.commands.convert.conversion import conversion
 from merit_hf.data.build.corpus import CorpusBuilder, load_corpus
 from merit_hf.data.corpora.cpsc2018 import Cpsc2018
 from merit_hf.data.corpora.csn import Csn
@@ -190,9 +190,9 @@ def run(
 ) -> tuple[int, str]:
     """Exit status and last line of the errors."""
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    monkeypatch.setattr(sys, "argv", ["command", *words])
+    main: Any = conversion(corpus)
     try:
-        run_conversion(corpus, "")
+        run_command(main, main.__annotations__["arguments"], "", words)
     except SystemExit as stop:
         return int(str(stop.code)), capsys.readouterr().err.strip().splitlines()[-1]
     return 0, ""

@@ -352,7 +352,7 @@ def check_corpus_folder(path: str | os.PathLike[str], split: str | None = None) 
     """Raises ValueError if the folder is missing or holds no corpus, or if the corpus has no such split."""
     if not _is_corpus(Path(path)):
         raise ValueError(
-            f"{path} is no corpus (README.md and data/*.parquet); make one with a command of dataset_scripts/"
+            f"{path} is no corpus (README.md and data/*.parquet); make one with `merit convert`"
         )
     if split is not None and not any((Path(path) / "data").glob(f"{split}-*.parquet")):
         there = sorted({shard.name.split("-")[0] for shard in (Path(path) / "data").glob("*.parquet")})

@@ -59,9 +59,7 @@ def describe(corpus: str | os.PathLike[str], *, progress: bool = False) -> dict[
     shards = {split: sorted((folder / "data").glob(f"{split}-*.parquet")) for split in SPLITS}
     shards = {split: paths for split, paths in shards.items() if paths}
     if not shards:
-        raise ValueError(
-            f"{folder} is no corpus (README.md and data/*.parquet); make one with a command of dataset_scripts/"
-        )
+        raise ValueError(f"{folder} is no corpus (README.md and data/*.parquet); make one with `merit convert`")
     tasks = _tasks(next(iter(shards.values()))[0])
     described = {split: _SplitCounts(tasks) for split in shards}
     signals = SignalStatistics()

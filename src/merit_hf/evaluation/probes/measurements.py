@@ -68,8 +68,8 @@ def corpus_quantities(dataset: datasets.Dataset) -> list[Quantity]:
     if all(name in dataset.column_names for name in MEASUREMENTS):
         return _of_mimic(dataset)
     raise ValueError(
-        f"this corpus has neither a column 'parameters' (as dataset_scripts/synthetic.py writes it) nor the machine's "
-        f"measurements {list(MEASUREMENTS)} (as dataset_scripts/mimic_iv_ecg.py writes them): there is nothing to "
+        f"this corpus has neither a column 'parameters' (as `merit convert synthetic` writes it) nor the machine's "
+        f"measurements {list(MEASUREMENTS)} (as `merit convert mimic-iv-ecg` writes them): there is nothing to "
         "predict"
     )
 

@@ -78,7 +78,7 @@ def load_zero_shot(id_or_path: str, device: str | torch.device | None = None) ->
         if config.model_type != MeritConfig.model_type:
             raise ValueError(
                 f"model {id_or_path!r} is of type {config.model_type!r} and has no text tower; zero-shot needs one "
-                f"of type {MeritConfig.model_type!r}, as examples/pretrain.py makes it"
+                f"of type {MeritConfig.model_type!r}, as `merit pretrain` makes it"
             )
         model = MeritModel.from_pretrained(id_or_path)
         processor = AutoProcessor.from_pretrained(id_or_path)

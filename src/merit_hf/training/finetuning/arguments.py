@@ -1,4 +1,4 @@
-"""The arguments of fine-tuning, as `examples/finetune.py` takes them: fields, units, defaults and checks.
+"""The arguments of fine-tuning, as `merit finetune` takes them: fields, units, defaults and checks.
 
 What every training loop has is in loop/arguments.py.
 """
@@ -22,7 +22,7 @@ def _fields_of_new_encoder() -> Schema:
 
 @dataclass(kw_only=True)
 class FinetuningArguments(LoopArguments):
-    """All arguments of `examples/finetune.py`."""
+    """All arguments of `merit finetune`."""
 
     # What is read
     task: str = option(help="label column of the corpus, e.g. super_class; records without a label of it are left out")

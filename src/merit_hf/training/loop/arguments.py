@@ -36,7 +36,7 @@ class LoopArguments:
     """What pretraining and fine-tuning share."""
 
     # What is read and written
-    corpus: str = option(help="folder of a converted corpus, as dataset_scripts/ write it")
+    corpus: str = option(help="folder of a converted corpus, as `merit convert` writes it")
     output_dir: str = option(help="folder of the run: checkpoints, logs and the final model")
     overwrite: bool = option(False, help="replace what an earlier run left in output_dir")
     resume_from_checkpoint: str | None = option(

@@ -92,11 +92,11 @@ STAGE_MODEL_FIELDS = (
 
 @dataclass(kw_only=True)
 class PretrainingArguments(LoopArguments):
-    """All arguments of `examples/pretrain.py`."""
+    """All arguments of `merit pretrain`."""
 
     # Shared fields that mean more here
     corpus: str = option(
-        help="folder of a converted corpus, as dataset_scripts/ write it, or its name on the Hub (owner/name); with "
+        help="folder of a converted corpus, as `merit convert` writes it, or its name on the Hub (owner/name); with "
         "streaming also a URL (hf://datasets/owner/name@revision, https://...)"
     )
     validation_split: str = option("validation", help="split for the validation loss, clean and with fixed masks")

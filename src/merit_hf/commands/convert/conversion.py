@@ -1,4 +1,4 @@
-"""What every command of `dataset_scripts/` does: options to a corpus, the corpus to Parquet, a short table at the end.
+"""What every `merit convert` does: options to a corpus, the corpus to Parquet, a short table at the end.
 
 The options of one corpus are the fields of its class; the conversion itself is `corpus.write_corpus`.
 """
@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import datasets
 
-from merit_hf.command_line import option, run_command
-
-from .corpus import CorpusBuilder, CorpusSummary, write_corpus
+from merit_hf.command_line import option
+from merit_hf.data.build.corpus import CorpusBuilder, CorpusSummary, write_corpus
 from merit_hf.data.fetch.physionet import PhysioNetProject, download_archive, download_files
 
 
@@ -57,12 +57,11 @@ class ArchiveDownloadOptions(DownloadOptions):
     accept_size: bool = option(False, help="download although it is large; without it, the size is said and no more")
 
 
-def run_conversion(corpus_class: type[CorpusBuilder], description: str) -> None:
-    """Runs the command that makes a corpus of one class, with the fields of that class as its options.
+def conversion(corpus_class: type[CorpusBuilder]) -> Callable[[Any], None]:
+    """The function of the command that makes a corpus of one class, with the fields of that class as its options.
 
     Args:
         corpus_class: a dataclass, its fields documented by `merit_hf.command_line.option`.
-        description: what `--help` says first.
     """
     project = corpus_class.project
     bases: list[type] = [ConversionOptions, corpus_class]
@@ -74,7 +73,7 @@ def run_conversion(corpus_class: type[CorpusBuilder], description: str) -> None:
         "Arguments", [], bases=tuple(bases), kw_only=True, namespace=namespace
     )
 
-    def convert(arguments: ConversionOptions) -> None:
+    def convert(arguments: Any) -> None:
         options = {name: getattr(arguments, name) for name in inspect.signature(corpus_class).parameters}
         datasets.enable_progress_bars()
         if isinstance(arguments, DownloadOptions) and project is not None:
@@ -86,7 +85,8 @@ def run_conversion(corpus_class: type[CorpusBuilder], description: str) -> None:
         for note in [*summary.faults, *corpus.notes()]:
             print(note)
 
-    run_command(convert, arguments_class, description)
+    convert.__annotations__["arguments"] = arguments_class
+    return convert
 
 
 def _download(

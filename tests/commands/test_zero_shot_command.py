@@ -1,23 +1,20 @@
-"""examples/zero_shot.py as a user runs it: the results file, the table, and one clear line on bad input."""
+"""merit zero-shot as a user runs it: the results file, the table, and one clear line on bad input."""
 
-import importlib.util
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from merit_hf import MeritEcgModel
-from merit_hf.command_line import run_command
+from merit_hf.commands import run as run_command
 from merit_hf.data.build.corpus import write_corpus
 from merit_hf.evaluation.predictions import read_predictions
 from merit_hf.evaluation.results import classification_result
 from merit_hf.simulation.corpus import SyntheticCorpus
 
-SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "zero_shot.py"
-PROMPTS = SCRIPT.parents[1] / "src" / "merit_hf" / "evaluation" / "zero_shot" / "prompts"
+PROMPTS = Path(__file__).resolve().parents[2] / "src" / "merit_hf" / "evaluation" / "zero_shot" / "prompts"
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +27,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def command(tiny_run, corpus, tmp_path, monkeypatch):
     """Runs the command in this process with every required option, which `overrides` replace."""
-    spec = importlib.util.spec_from_file_location("zero_shot_command", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
 
     def run(**overrides) -> dict:
         output = tmp_path / "out.json"
@@ -49,8 +42,7 @@ def command(tiny_run, corpus, tmp_path, monkeypatch):
             **overrides,
         }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words])
-        run_command(module.main, module.ZeroShotArguments, module.__doc__)
+        run_command("zero-shot", words)
         return json.loads(output.read_text())
 
     return run

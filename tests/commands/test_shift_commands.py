@@ -1,18 +1,14 @@
-"""examples/distribution_shift.py and robustness.py as a user runs them: files, tables, one line on bad input."""
+"""merit distribution-shift and merit robustness as a user runs them: files, tables, one line on bad input."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from merit_hf import MeritEcgModel
-from merit_hf.command_line import run_command
+from merit_hf.commands import run as run_command
 from merit_hf.data.build.corpus import write_corpus
 from merit_hf.simulation.corpus import SyntheticCorpus
-
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +28,6 @@ def command(monkeypatch, tmp_path):
     """Runs a command of examples/ in this process, with its output in a file of its own."""
 
     def run(name: str, **options) -> dict:
-        spec = importlib.util.spec_from_file_location(f"{name}_command", EXAMPLES / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
-        (arguments,) = [
-            value for key, value in vars(module).items() if key.endswith("Arguments") and isinstance(value, type)
-        ]
         output = tmp_path / "out.json"
         given = {"output": output, "device": "cpu", "num_resamples": 20, "cache_dir": tmp_path / "cache", **options}
         words = [
@@ -46,8 +35,7 @@ def command(monkeypatch, tmp_path):
             for key, value in given.items()
             for word in (f"--{key}", *map(str, value if isinstance(value, list) else [value]))
         ]
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *words])
-        run_command(module.main, arguments, module.__doc__)
+        run_command(name.replace("_", "-"), words)
         return json.loads(output.read_text())
 
     return run

@@ -54,7 +54,11 @@ def test_pictures_are_there_and_the_last_words_tell_where(demo):
         assert f"{folder / 'demo'}/{name}" in done.stdout
     # The commands it shows are those a user can type.
     shown = [line for line in done.stdout.splitlines() if line.startswith("$ ")]
-    assert [line.split()[1] for line in shown] == ["python", "accelerate", "python"]
+    assert [line.split()[1:3] for line in shown] == [
+        ["merit", "convert"],
+        ["merit", "pretrain"],
+        ["merit", "zero-shot"],
+    ]
     assert "--output_dir" in shown[1]
 
 

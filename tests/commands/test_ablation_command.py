@@ -1,27 +1,21 @@
-"""examples/ablation.py: what it trains, what it leaves as it is, and the whole of it once on a small corpus."""
+"""merit ablation: what it trains, what it leaves as it is, and the whole of it once on a small corpus."""
 
-import importlib.util
+import importlib
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from merit_hf.command_line import read_yaml, run_command
+from merit_hf.command_line import read_yaml
+from merit_hf.commands import run as run_command
 from merit_hf.data.build.corpus import write_corpus
 from merit_hf.simulation.corpus import SyntheticCorpus
 
-SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "ablation.py"
-
 
 @pytest.fixture
-def command(monkeypatch):
-    spec = importlib.util.spec_from_file_location("ablation_command", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    return module
+def command():
+    return importlib.import_module("merit_hf.commands.ablation")
 
 
 @pytest.fixture
@@ -105,7 +99,6 @@ def test_the_whole_of_it(command, small_recipe, tmp_path, monkeypatch, capsys):
     write_corpus(SyntheticCorpus(num_records=120), tmp_path / "corpus")
     output = tmp_path / "out.json"
     words = [
-        "ablation.py",
         "--corpus",
         tmp_path / "corpus",
         "--config",
@@ -116,8 +109,8 @@ def test_the_whole_of_it(command, small_recipe, tmp_path, monkeypatch, capsys):
         1,
     ]
     words += ["--variants", "masked", "both", "--num_resamples", 20, "--fractions", 1.0, "--min_positives", 2]
-    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
-    run_command(command.main, command.AblationArguments)
+    words = [str(word) for word in words]
+    run_command("ablation", words)
     result = json.loads(output.read_text())
     pairs = {(entry["model_a"], entry["model_b"], entry["protocol"]) for entry in result["comparisons"]}
     assert pairs == {
@@ -129,6 +122,6 @@ def test_the_whole_of_it(command, small_recipe, tmp_path, monkeypatch, capsys):
     assert all(words == "within noise" or words.endswith("is better") for words in verdicts)
     assert (tmp_path / "out.report" / "README.md").is_file()
     assert "both - masked" in capsys.readouterr().out
-    run_command(command.main, command.AblationArguments)
+    run_command("ablation", words)
     assert capsys.readouterr().out.count(": trained\n") == 2
     assert json.loads(output.read_text()) == result

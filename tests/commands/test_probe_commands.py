@@ -1,18 +1,14 @@
-"""examples/linear_probe.py and examples/structure_probe.py as a user runs them."""
+"""merit linear-probe and examples/structure_probe.py as a user runs them."""
 
-import importlib.util
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from merit_hf.command_line import run_command
+from merit_hf.commands import run as run_command
 from merit_hf.data.build.corpus import write_corpus
 from merit_hf.simulation.corpus import SyntheticCorpus
-
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +23,6 @@ def run(tiny_run, corpus, tmp_path, monkeypatch) -> Callable[..., object]:
     """Runs a command in this process with the options that both need, which `overrides` replace or, if None, drop."""
 
     def command(name: str, **overrides: object) -> object:
-        spec = importlib.util.spec_from_file_location(f"{name}_command", EXAMPLES / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
-        arguments = next(value for key, value in vars(module).items() if key.endswith("Arguments"))
         options = {
             "model": tiny_run,
             "corpus": corpus,
@@ -46,8 +37,7 @@ def run(tiny_run, corpus, tmp_path, monkeypatch) -> Callable[..., object]:
         for option, value in options.items():
             if value is not None:
                 words += [f"--{option}", *map(str, value if isinstance(value, list) else [value])]
-        monkeypatch.setattr(sys, "argv", [name, *words])
-        run_command(module.main, arguments, module.__doc__)
+        run_command(name.replace("_", "-"), words)
         return json.loads((tmp_path / "out.json").read_text())
 
     return command

@@ -1,18 +1,14 @@
-"""examples/compare_predictions.py as a user runs it: the results file, the table, and one clear line on bad input."""
+"""merit compare-predictions as a user runs it: the results file, the table, and one clear line on bad input."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from merit_hf.command_line import run_command
+from merit_hf.commands import run as run_command
 from merit_hf.evaluation.comparison import compare_predictions
 from merit_hf.evaluation.predictions import Predictions, write_predictions
-
-SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "compare_predictions.py"
 
 
 def made(gain: float, seed: int, records: int = 80) -> Predictions:
@@ -24,18 +20,13 @@ def made(gain: float, seed: int, records: int = 80) -> Predictions:
 
 @pytest.fixture
 def command(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("compare_predictions_command", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
 
     def run(a: list[Path], b: list[Path], **options) -> dict:
         output = tmp_path / "out.json"
         words = ["--a", *map(str, a), "--b", *map(str, b), "--output", str(output)]
         options = {"num_resamples": 50, "num_permutations": 50, **options}
         words += [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words])
-        run_command(module.main, module.ComparisonArguments, module.__doc__)
+        run_command("compare-predictions", words)
         return json.loads(output.read_text())
 
     return run

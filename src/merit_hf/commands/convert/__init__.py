@@ -1,0 +1,1 @@
+"""The commands `merit convert NAME`: one file a corpus, and what they share."""

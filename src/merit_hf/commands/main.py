@@ -1,0 +1,119 @@
+"""What `merit` knows: its commands in groups, how they are listed, and how one is started.
+
+Nothing heavy is imported before a command runs, so that every `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import shlex
+import sys
+import typing
+from collections.abc import Sequence
+
+from merit_hf import __version__
+from merit_hf.command_line import run_command
+
+# group -> command -> what it does. The module of "convert ptb-xl" is convert/ptb_xl.py.
+GROUPS: dict[str, dict[str, str]] = {
+    "Try it": {
+        "demo": "simulate ECGs, pretrain on them, name findings zero-shot, draw the result",
+    },
+    "Make a corpus": {
+        "convert ptb-xl": "PTB-XL as PhysioNet has it",
+        "convert mimic-iv-ecg": "MIMIC-IV-ECG, unpacked or as its zip",
+        "convert cpsc2018": "CPSC2018 as the PhysioNet Challenge has it",
+        "convert csn": "Chapman-Shaoxing-Ningbo as PhysioNet has it",
+        "convert table": "your own records: a table, a folder of files, or an array",
+        "convert synthetic": "simulated 12-lead ECGs with reports and true measurements",
+        "describe": "what a corpus holds: labels, reports, signals, patients, leaks",
+    },
+    "Train": {
+        "pretrain": "learn from ECGs and reports",
+        "finetune": "train a classifier on the labels of a task",
+    },
+    "Evaluate": {
+        "zero-shot": "classify by prompts alone",
+        "linear-probe": "what frozen features know, at shares of the labels",
+        "structure-probe": "intervals, axes and amplitudes in frozen features",
+        "distribution-shift": "train a probe on one corpus, test it on another",
+        "robustness": "fewer leads, lower rates, noise, exchanged electrodes",
+        "compare-predictions": "is model A better than model B?",
+        "error-analysis": "where two models differ, and the worst ECGs",
+    },
+    "Compare many": {
+        "ablation": "train each loss alone and both, with several seeds",
+        "benchmark": "models x corpora x tasks, as tables and pictures",
+    },
+}
+_started: list[str] = []
+COMMANDS = {name: summary for group in GROUPS.values() for name, summary in group.items()}
+
+
+def main() -> None:
+    """Entry of the console script: starts the command that the command line names."""
+    words = sys.argv[1:]
+    if not words or words[0] in ("--help", "-h", "help"):
+        print(overview())
+        return
+    if words[0] == "--version":
+        print(f"merit-hf {__version__}")
+        return
+    for length in (2, 1):
+        name = " ".join(words[:length])
+        if len(words) >= length and name in COMMANDS:
+            run(name, words[length:])
+            return
+    below = [name for name in COMMANDS if name.startswith(f"{words[0]} ")]
+    if below and (len(words) == 1 or words[1] in ("--help", "-h")):
+        print("\n".join([f"usage: merit {words[0]} NAME ...", "", *_lines(below)]))
+        return
+    print(f"error: {unknown(words, below)}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def run(name: str, argv: Sequence[str] | None = None) -> None:
+    """Runs one command; bad input ends the process with status 2 and one line.
+
+    Args:
+        name: of the command, as in `COMMANDS`.
+        argv: its words; None takes those of the process.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    _started.append(shlex.join(["merit", *name.split(), *words]))
+    module = importlib.import_module(f"{__package__}.{name.replace('-', '_').replace(' ', '.')}")
+    arguments_class = typing.get_type_hints(module.main)["arguments"]
+    run_command(module.main, arguments_class, module.__doc__ or "", words)
+
+
+def started_as() -> str:
+    """The command line of the command that runs, for results that say how they were made."""
+    return _started[-1]
+
+
+def module_words(name: str) -> list[str]:
+    """The words after `python` or a launcher that start a command in another process."""
+    return ["-m", str(__package__), *name.split()]
+
+
+def overview() -> str:
+    """What `merit --help` prints: every command in its group, with a line each."""
+    lines = ["MERIT: learn from ECGs and reports, then name findings in words.", "", "usage: merit COMMAND ..."]
+    for group, commands in GROUPS.items():
+        lines += ["", group, *_lines(commands)]
+    lines += ["", "merit COMMAND --help explains a command. Research software, not a medical device."]
+    return "\n".join(lines)
+
+
+def _lines(names: typing.Iterable[str]) -> list[str]:
+    width = max(map(len, COMMANDS)) + 2
+    return [f"  {name:<{width}}{COMMANDS[name]}" for name in names]
+
+
+def unknown(words: Sequence[str], below: Sequence[str]) -> str:
+    """The complaint about words that name no command."""
+    given = " ".join(words[:2]) if below else words[0]
+    near = difflib.get_close_matches(given, COMMANDS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(below or COMMANDS)}"
+    return f"merit has no command {given!r}: {hint}"
