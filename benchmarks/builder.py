@@ -23,10 +23,11 @@ import datasets
 import numpy as np
 from stopwatch import time_steps, write_json
 
+from merit_hf.data.build.builder import CorpusBuilder
 from merit_hf.data.build.card import CardFacts
-from merit_hf.data.build.corpus import CorpusBuilder, write_corpus
 from merit_hf.data.build.parquet_file import write_parquet
 from merit_hf.data.build.shards import ROWS_PER_GROUP
+from merit_hf.data.build.write import write_corpus
 from merit_hf.data.row import read_record, row_from_record, table_from_rows
 from merit_hf.leads_merit import STANDARD_12
 from merit_hf.simulation.simulator import draw_anatomy, draw_parameters, simulate_ecg

@@ -22,13 +22,14 @@ import numpy as np
 from stopwatch import time_steps, write_json
 
 from merit_hf import STANDARD_12, EcgRecord, MeritFeatureExtractor, MeritProcessor
-from merit_hf.data.build.corpus import corpus_features, load_corpus, row_from_record
+from merit_hf.data.build.open import load_corpus
 from merit_hf.data.load.augmentation import EcgAugmentation
 from merit_hf.data.load.batch_sampler import ReportLengthBatchSampler
 from merit_hf.data.load.collator import MeritCollator
 from merit_hf.data.load.dataset import PretrainingDataset, report_lengths
 from merit_hf.data.load.report_augmentation import ReportAugmentation
 from merit_hf.data.randomness import record_generator
+from merit_hf.data.row import corpus_features, row_from_record
 from merit_hf.training.pretraining.text_tower import train_tokenizer
 
 TARGETS = {"loader and collator": 0.06}

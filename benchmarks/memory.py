@@ -29,11 +29,14 @@ import numpy as np
 from stopwatch import write_json
 
 from merit_hf import STANDARD_12, EcgRecord, MeritFeatureExtractor
+from merit_hf.data.build.builder import CorpusBuilder
 from merit_hf.data.build.card import CardFacts
-from merit_hf.data.build.corpus import CorpusBuilder, load_corpus, row_from_record, write_corpus
+from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.data.load.batch_sampler import ReportLengthBatchSampler
 from merit_hf.data.load.collator import MeritCollator
 from merit_hf.data.load.dataset import PretrainingDataset
+from merit_hf.data.row import row_from_record
 
 STEPS = ("build", "load")
 NUM_SIGNALS = 64

@@ -23,14 +23,14 @@ import pyarrow.parquet as pq
 import torch
 
 from merit_hf import STANDARD_12, EcgRecord, MeritFeatureExtractor
-from merit_hf.data.build.corpus import corpus_features, load_corpus, row_from_record
+from merit_hf.data.build.open import load_corpus
 from merit_hf.data.build.shards import MOST_ROWS_PER_SHARD, ROWS_PER_GROUP
 from merit_hf.data.load.batch_sampler import ReportLengthBatchSampler
 from merit_hf.data.load.collator import MeritCollator
 from merit_hf.data.load.dataset import PretrainingDataset
 from merit_hf.data.load.row_group_order import RowGroupOrder
 from merit_hf.data.load.stream import StreamedDataset
-from merit_hf.data.row import table_from_rows
+from merit_hf.data.row import corpus_features, row_from_record, table_from_rows
 
 README = "---\nconfigs:\n- config_name: default\n  data_files:\n  - {split: train, path: data/train-*.parquet}\n---\n"
 

@@ -80,7 +80,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A synthetic corpus of 60 ECGs of 2 s: 48 to train on, 6 for validation, 6 for test, all with reports."""
-    from merit_hf.data.build.corpus import write_corpus
+    from merit_hf.data.build.write import write_corpus
     from merit_hf.simulation.corpus import SyntheticCorpus
 
     folder = tmp_path_factory.mktemp("corpora") / "small"
@@ -122,7 +122,7 @@ def wave_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus with the task `waves`, which a tiny classifier learns in seconds."""
     from wave_corpus import WaveCorpus
 
-    from merit_hf.data.build.corpus import write_corpus
+    from merit_hf.data.build.write import write_corpus
 
     folder = tmp_path_factory.mktemp("corpora") / "waves"
     write_corpus(WaveCorpus(), folder)

@@ -13,7 +13,7 @@ from transformers import AutoFeatureExtractor, pipeline
 from wave_corpus import LABELS
 
 from merit_hf import EcgClassificationPipeline, MeritEcgModel, MeritForEcgClassification
-from merit_hf.data.build.corpus import load_corpus
+from merit_hf.data.build.open import load_corpus
 from merit_hf.data.row import record_from_row
 from merit_hf.evaluation.metrics.calibration import Calibration
 

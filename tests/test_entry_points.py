@@ -14,7 +14,8 @@ import wfdb
 from transformers import AutoProcessor, pipeline
 
 from merit_hf import MeritEcgModel
-from merit_hf.data.build.corpus import load_corpus, write_corpus
+from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.data.corpora.ptb_xl import PtbXl
 from merit_hf.data.load.collator import MeritCollator
 from merit_hf.data.load.dataset import PretrainingDataset

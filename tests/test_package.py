@@ -1,6 +1,5 @@
 """The package as a whole: what importing it loads and registers, what the wheel holds, which way its imports run."""
 
-import ast
 import json
 import shutil
 import subprocess
@@ -85,46 +84,6 @@ def test_auto_classes_make_and_open_our_classes(tmp_path):
 def test_pipelines_are_registered(task):
     _, found, _ = PIPELINE_REGISTRY.check_task(task)
     assert found["impl"].__module__ == "merit_hf.pipeline_merit"
-
-
-def imports_of(path: Path) -> list[tuple[int, str]]:
-    """(level, module) of every import statement of a file, nested ones too."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            found.append((node.level, node.module or ""))
-        elif isinstance(node, ast.Import):
-            found += [(0, alias.name) for alias in node.names]
-    return found
-
-
-FLAT_FILES = sorted((ROOT / "src" / "merit_hf").glob("*_merit.py"))
-
-
-@pytest.mark.parametrize("path", FLAT_FILES, ids=lambda path: path.name)
-def test_flat_files_import_only_their_siblings(path):
-    # They travel to the Hub as remote code, where neither sub-packages nor absolute imports of merit_hf work.
-    for level, module in imports_of(path):
-        assert level <= 1
-        if level == 1:
-            assert module.endswith("_merit")
-            assert (path.parent / f"{module}.py").is_file()
-        else:
-            assert module.split(".")[0] != "merit_hf", module
-            assert module.split(".")[0] not in OPTIONAL, module
-
-
-def test_imports_of_rooms_run_one_way():
-    allowed = {"io": set(), "data": {"io"}, "evaluation": {"io", "data"}, "training": {"io", "data", "evaluation"}}
-    for room, others in allowed.items():
-        for path in sorted((ROOT / "src" / "merit_hf" / room).rglob("*.py")):
-            depth = len(path.relative_to(ROOT / "src" / "merit_hf").parts)
-            for level, module in imports_of(path):
-                target = module.split(".")[0] if level == depth else ""
-                if module.startswith("merit_hf."):
-                    target = module.split(".")[1]
-                forbidden = (set(allowed) - {room}) - others
-                assert target not in forbidden, f"{path.name} in {room}/ imports {target}/"
 
 
 @pytest.fixture(scope="module")

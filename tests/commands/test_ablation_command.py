@@ -9,13 +9,13 @@ import pytest
 
 from merit_hf.command_line import read_yaml
 from merit_hf.commands import run as run_command
-from merit_hf.data.build.corpus import write_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.simulation.corpus import SyntheticCorpus
 
 
 @pytest.fixture
 def command():
-    return importlib.import_module("merit_hf.commands.ablation")
+    return importlib.import_module("merit_hf.commands.evaluation.ablation")
 
 
 @pytest.fixture

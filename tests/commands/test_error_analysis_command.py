@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from merit_hf.data.build.corpus import load_corpus, write_corpus
+from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.evaluation.predictions import predictions_of, write_predictions
 from merit_hf.evaluation.targets import task_targets
 from merit_hf.simulation.corpus import SyntheticCorpus

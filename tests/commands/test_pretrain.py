@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from merit_hf.command_line import parse_arguments
-from merit_hf.data.build.corpus import load_corpus
+from merit_hf.data.build.open import load_corpus
 from merit_hf.training.loop.log import read_metrics
 from merit_hf.training.pretraining.arguments import PretrainingArguments
 from merit_hf.training.pretraining.start import starting_config

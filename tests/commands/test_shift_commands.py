@@ -7,7 +7,7 @@ import pytest
 
 from merit_hf import MeritEcgModel
 from merit_hf.commands import run as run_command
-from merit_hf.data.build.corpus import write_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.simulation.corpus import SyntheticCorpus
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from merit_hf import MeritEcgModel
 from merit_hf.commands import run as run_command
-from merit_hf.data.build.corpus import write_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.evaluation.predictions import read_predictions
 from merit_hf.evaluation.results import classification_result
 from merit_hf.simulation.corpus import SyntheticCorpus

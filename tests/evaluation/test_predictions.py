@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from merit_hf.data.build.corpus import load_corpus
+from merit_hf.data.build.open import load_corpus
 from merit_hf.evaluation.predictions import (
     Predictions,
     as_runs,

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from merit_hf import STANDARD_12, load_sample
-from merit_hf.data.build.corpus import load_corpus, record_from_row, write_corpus
+from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.write import write_corpus
+from merit_hf.data.row import record_from_row
 from merit_hf.simulation.corpus import Recording, SyntheticCorpus, sample_arrays, write_sample
 from merit_hf.simulation.findings import BY_CODE, CODES, FINDINGS, NORMAL, NORMAL_PHRASES, Form
 from merit_hf.simulation.reports import write_report

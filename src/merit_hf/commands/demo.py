@@ -88,7 +88,7 @@ def draw_picture(model: Path, corpus: Path, results: Path, seeds: int, picture: 
     """One test record on ECG paper with what the pipeline says, trained beside untrained, and the truth."""
     import json
 
-    from merit_hf.data.build.corpus import load_corpus
+    from merit_hf.data.build.open import load_corpus
     from merit_hf.data.row import record_from_row
     from merit_hf.evaluation.zero_shot.prompts import select_prompts
     from merit_hf.evaluation.zero_shot.zero_shot import load_zero_shot, untrained_model

@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from merit_hf import __version__
 from merit_hf.command_line import run_command
 
-# group -> command -> what it does. The module of "convert ptb-xl" is convert/ptb_xl.py.
-GROUPS: dict[str, dict[str, str]] = {
-    "Try it": {
+# title of a group, and the folder beside this file that holds its commands -> command -> what it does. The module of a
+# command is named by its last word: that of "convert ptb-xl" is corpora/ptb_xl.py.
+GROUPS: dict[tuple[str, str], dict[str, str]] = {
+    ("Try it", ""): {
         "demo": "simulate ECGs, pretrain on them, name findings zero-shot, draw the result",
     },
-    "Make a corpus": {
+    ("Corpora", "corpora"): {
         "convert ptb-xl": "PTB-XL as PhysioNet has it",
         "convert mimic-iv-ecg": "MIMIC-IV-ECG, unpacked or as its zip",
         "convert cpsc2018": "CPSC2018 as the PhysioNet Challenge has it",
@@ -29,11 +30,11 @@ GROUPS: dict[str, dict[str, str]] = {
         "convert synthetic": "simulated 12-lead ECGs with reports and true measurements",
         "describe": "what a corpus holds: labels, reports, signals, patients, leaks",
     },
-    "Train": {
+    ("Training", "training"): {
         "pretrain": "learn from ECGs and reports",
         "finetune": "train a classifier on the labels of a task",
     },
-    "Evaluate": {
+    ("Evaluation", "evaluation"): {
         "zero-shot": "classify by prompts alone",
         "linear-probe": "what frozen features know, at shares of the labels",
         "structure-probe": "intervals, axes and amplitudes in frozen features",
@@ -41,14 +42,12 @@ GROUPS: dict[str, dict[str, str]] = {
         "robustness": "fewer leads, lower rates, noise, exchanged electrodes",
         "compare-predictions": "is model A better than model B?",
         "error-analysis": "where two models differ, and the worst ECGs",
-    },
-    "Compare many": {
         "ablation": "train each loss alone and both, with several seeds",
         "benchmark": "models x corpora x tasks, as tables and pictures",
     },
 }
 _started: list[str] = []
-COMMANDS = {name: summary for group in GROUPS.values() for name, summary in group.items()}
+COMMANDS = {name: summary for commands in GROUPS.values() for name, summary in commands.items()}
 
 
 def main() -> None:
@@ -82,7 +81,9 @@ def run(name: str, argv: Sequence[str] | None = None) -> None:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     _started.append(shlex.join(["merit", *name.split(), *words]))
-    module = importlib.import_module(f"{__package__}.{name.replace('-', '_').replace(' ', '.')}")
+    folder = next(folder for (_, folder), commands in GROUPS.items() if name in commands)
+    path = [str(__package__), folder, name.split()[-1].replace("-", "_")]
+    module = importlib.import_module(".".join(filter(None, path)))
     arguments_class = typing.get_type_hints(module.main)["arguments"]
     run_command(module.main, arguments_class, module.__doc__ or "", words)
 
@@ -100,8 +101,8 @@ def module_words(name: str) -> list[str]:
 def overview() -> str:
     """What `merit --help` prints: every command in its group, with a line each."""
     lines = ["MERIT: learn from ECGs and reports, then name findings in words.", "", "usage: merit COMMAND ..."]
-    for group, commands in GROUPS.items():
-        lines += ["", group, *_lines(commands)]
+    for (title, _), commands in GROUPS.items():
+        lines += ["", title, *_lines(commands)]
     lines += ["", "merit COMMAND --help explains a command. Research software, not a medical device."]
     return "\n".join(lines)
 

@@ -6,7 +6,7 @@ Import the submodules; the names that are offered here load theirs when first us
 import importlib
 from typing import Any
 
-_MODULE_OF = {"describe": "description.describe", "load_corpus": "build.corpus", "record_from_row": "row"}
+_MODULE_OF = {"describe": "description.describe", "load_corpus": "build.open", "record_from_row": "row"}
 
 __all__ = sorted(_MODULE_OF)
 

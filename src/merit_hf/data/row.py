@@ -1,6 +1,6 @@
 """One row of a corpus: its columns, and the way from a record to a row and back.
 
-Which rows a corpus has, and how they are written, is in `corpus.py`.
+Which rows a corpus has is in `data/corpora/`, how they are written in `data/build/`.
 """
 
 from __future__ import annotations

@@ -18,9 +18,10 @@ import datasets
 import numpy as np
 
 from merit_hf.command_line import option
+from merit_hf.data.build.builder import CorpusBuilder
 from merit_hf.data.build.card import CardFacts
-from merit_hf.data.build.corpus import CorpusBuilder, quantise, row_from_record
 from merit_hf.data.randomness import record_generator
+from merit_hf.data.row import quantise, row_from_record
 from merit_hf.io.record import EcgRecord
 from merit_hf.leads_merit import STANDARD_12, canonical_lead
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from toy_corpus import Toy
 
-from merit_hf.data.build.corpus import load_corpus, write_corpus
 from merit_hf.data.build.leaks import check_leaks, find_leaks, first_with_same
+from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.data.row import signal_hash
 
 SAME = "same signal"

@@ -11,9 +11,11 @@ import wfdb
 from coded_records import write_coded_record
 from conversions import open_without_merit_hf
 
-from merit_hf.data.build.corpus import load_corpus, record_from_row, write_corpus
+from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.data.corpora.cpsc2018 import Cpsc2018, merl_form
 from merit_hf.data.corpora.diagnosis_codes import diagnosis_codes
+from merit_hf.data.row import record_from_row
 
 COMMAND = Path(__file__).resolve().parents[3] / "dataset_scripts" / "cpsc2018.py"
 LENGTHS = {"A0001": 7500, "A0003": 5000, "A0005": 12500, "A0007": 5000, "A0009": 8000}

@@ -15,9 +15,11 @@ from coded_records import write_coded_record
 from conversions import open_without_merit_hf
 
 from merit_hf.commands import run
-from merit_hf.data.build.corpus import load_corpus, record_from_row, write_corpus
+from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.data.corpora.csn import Csn, labels_from_acronyms
 from merit_hf.data.corpora.diagnosis_codes import diagnosis_codes
+from merit_hf.data.row import record_from_row
 from merit_hf.data.splits import SPLITS, patient_split
 from merit_hf.leads_merit import STANDARD_12
 

@@ -13,9 +13,11 @@ import wfdb
 from conversions import files_of, kill_when, open_without_merit_hf, start_conversion
 from mimic_tree import LEADS, MEASUREMENTS, counts_of, record_path, reports_of, study, subject, write_tree, zip_tree
 
-from merit_hf.data.build.corpus import load_corpus, record_from_row, write_corpus
+from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.data.corpora.mimic_iv_ecg import MimicIvEcg
 from merit_hf.data.corpora.mimic_records import MimicRecords
+from merit_hf.data.row import record_from_row
 
 COMMAND = Path(__file__).resolve().parents[3] / "dataset_scripts" / "mimic_iv_ecg.py"
 NUM_RECORDS = 420

@@ -13,9 +13,11 @@ import pytest
 import wfdb
 from conversions import open_without_merit_hf
 
-from merit_hf.data.build.corpus import load_corpus, record_from_row, write_corpus
+from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.data.corpora.ptb_xl import PtbXl, ScpStatements, scp_codes
 from merit_hf.data.corpora.ptb_xl_releases import WITHDRAWN, release_note, release_of
+from merit_hf.data.row import record_from_row
 from merit_hf.io import read_ecg
 from merit_hf.leads_merit import STANDARD_12
 

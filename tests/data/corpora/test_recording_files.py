@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import wfdb
 
-from merit_hf.data.build.corpus import load_corpus, write_corpus
+from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.data.corpora.recording_files import find_recordings, match_recordings, patient_of, recording_names
 from merit_hf.data.corpora.table import TableCorpus
 from merit_hf.data.splits import patient_split

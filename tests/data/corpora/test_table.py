@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 from conversions import open_without_merit_hf
 
-from merit_hf.data.build.corpus import load_corpus, record_from_row, write_corpus
+from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.data.corpora.table import TableCorpus
+from merit_hf.data.row import record_from_row
 from merit_hf.data.splits import patient_split
 from merit_hf.leads_merit import STANDARD_12
 

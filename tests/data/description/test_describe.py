@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 from merit_hf.data import describe
+from merit_hf.data.build.builder import CorpusBuilder
 from merit_hf.data.build.card import CardFacts
-from merit_hf.data.build.corpus import CorpusBuilder, load_corpus, record_from_row, row_from_record, write_corpus
+from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.data.description.counts import Histograms, Tally
 from merit_hf.data.description.signal_statistics import SignalStatistics
 from merit_hf.data.description.text import description_text
+from merit_hf.data.row import record_from_row, row_from_record
 from merit_hf.io import EcgRecord
 from merit_hf.leads_merit import STANDARD_12
 from merit_hf.plotting.description import plot_description

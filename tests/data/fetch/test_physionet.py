@@ -14,8 +14,9 @@ from file_server import FileServer
 from mimic_tree import write_tree
 
 from merit_hf.command_line import run_command
-from merit_hf.commands.convert.conversion import conversion
-from merit_hf.data.build.corpus import CorpusBuilder, load_corpus
+from merit_hf.commands.corpora.conversion import conversion
+from merit_hf.data.build.builder import CorpusBuilder
+from merit_hf.data.build.open import load_corpus
 from merit_hf.data.corpora.cpsc2018 import Cpsc2018
 from merit_hf.data.corpora.csn import Csn
 from merit_hf.data.corpora.mimic_iv_ecg import MimicIvEcg

@@ -10,7 +10,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from merit_hf import STANDARD_12, EcgRecord, MeritFeatureExtractor, MeritProcessor
-from merit_hf.data.build.corpus import corpus_features, record_from_row, row_from_record
 from merit_hf.data.load.augmentation import EcgAugmentation
 from merit_hf.data.load.batch_sampler import RecordKey, ReportLengthBatchSampler
 from merit_hf.data.load.collator import MeritCollator, prepare_worker
@@ -18,6 +17,7 @@ from merit_hf.data.load.dataset import PretrainingDataset, report_lengths
 from merit_hf.data.load.report_augmentation import ReportAugmentation, split_phrases
 from merit_hf.data.randomness import record_generator
 from merit_hf.data.reports import clean_report, report_hash
+from merit_hf.data.row import corpus_features, record_from_row, row_from_record
 from merit_hf.training.pretraining.text_tower import train_tokenizer
 
 REPORTS = [

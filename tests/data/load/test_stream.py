@@ -22,7 +22,7 @@ import torch
 from corpus_server import COMMIT, REPOSITORY, corpus_server
 
 from merit_hf import MeritFeatureExtractor
-from merit_hf.data.build.corpus import load_corpus
+from merit_hf.data.build.open import load_corpus
 from merit_hf.data.load import parquet_split
 from merit_hf.data.load.augmentation import EcgAugmentation
 from merit_hf.data.load.batch_sampler import RecordKey

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from merit_hf.data.build.corpus import load_corpus
+from merit_hf.data.build.open import load_corpus
 from merit_hf.evaluation.benchmark import studies as benchmark_studies
 from merit_hf.evaluation.benchmark.benchmark import FINETUNE, Benchmark, BenchmarkSettings
 from merit_hf.evaluation.benchmark.contenders import contenders_of

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model, pipeline
 
 from merit_hf import MeritEcgModel, MeritFeatureExtractor
-from merit_hf.data.build.corpus import load_corpus
+from merit_hf.data.build.open import load_corpus
 from merit_hf.data.row import record_from_row
 from merit_hf.evaluation.encoders.encoder import cached_features, ecgs_digest, load_encoder
 from merit_hf.evaluation.encoders.random_convolutions import RandomConvolutions

@@ -4,7 +4,8 @@ import datasets
 import numpy as np
 import pytest
 
-from merit_hf.data.build.corpus import load_corpus, write_corpus
+from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.data.corpora.table import TableCorpus
 from merit_hf.evaluation.comparison import compare_predictions
 from merit_hf.evaluation.encoders.encoder import cached_features, load_encoder

@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
 
-from merit_hf.data.build.corpus import load_corpus
+from merit_hf.data.build.open import load_corpus
 from merit_hf.data.corpora.mimic_records import MEASUREMENTS
 from merit_hf.evaluation.probes.measurements import circular_columns, corpus_quantities
 from merit_hf.evaluation.probes.ridge import ridge_path
@@ -44,7 +44,7 @@ class KnownFeatures:
 
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory):
-    from merit_hf.data.build.corpus import write_corpus
+    from merit_hf.data.build.write import write_corpus
     from merit_hf.simulation.corpus import SyntheticCorpus
 
     folder = tmp_path_factory.mktemp("corpus") / "synthetic"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from merit_hf import MeritFeatureExtractor
-from merit_hf.data.build.corpus import load_corpus
+from merit_hf.data.build.open import load_corpus
 from merit_hf.data.row import record_from_row
 from merit_hf.evaluation.robustness.perturbations import (
     Perturbation,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from merit_hf.data.build.corpus import load_corpus
+from merit_hf.data.build.open import load_corpus
 from merit_hf.evaluation.encoders.encoder import load_encoder
 from merit_hf.evaluation.probes.linear_probe import linear_probe
 from merit_hf.evaluation.robustness.perturbations import Perturbation, perturbed_dataset

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from merit_hf.data.build.corpus import load_corpus, write_corpus
+from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.data.corpora.cpsc2018 import Cpsc2018
 from merit_hf.data.corpora.csn import Csn
 from merit_hf.data.corpora.ptb_xl import PtbXl

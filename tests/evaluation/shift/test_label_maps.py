@@ -7,9 +7,9 @@ import datasets
 import numpy as np
 import pytest
 
-from merit_hf.data.build.corpus import corpus_features
 from merit_hf.data.corpora.diagnosis_codes import diagnosis_codes
 from merit_hf.data.corpora.ptb_xl import ScpStatements
+from merit_hf.data.row import corpus_features
 from merit_hf.evaluation.shift.label_maps import load_label_map, mapped_targets, packaged_label_maps, select_label_map
 from merit_hf.evaluation.targets import TaskTargets
 

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from transformers import pipeline
 
 from merit_hf import MeritEcgModel, MeritForPreTraining, MeritModel
-from merit_hf.data.build.corpus import load_corpus
+from merit_hf.data.build.open import load_corpus
 from merit_hf.data.row import record_from_row
 from merit_hf.evaluation.encoders.embedding import embed_ecgs
 from merit_hf.evaluation.targets import task_targets

@@ -18,7 +18,8 @@ from wave_corpus import LABELS, WaveCorpus
 
 from merit_hf import MeritEcgModel, MeritForEcgClassification
 from merit_hf.command_line import parse_arguments
-from merit_hf.data.build.corpus import load_corpus, write_corpus
+from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.evaluation.targets import task_targets
 from merit_hf.training.finetuning.arguments import FinetuningArguments
 from merit_hf.training.finetuning.classifier_scores import classifier_logits

@@ -15,7 +15,7 @@ from transformers import AutoProcessor
 
 from merit_hf import MeritForPreTraining
 from merit_hf.command_line import parse_arguments
-from merit_hf.data.build.corpus import load_corpus
+from merit_hf.data.build.open import load_corpus
 from merit_hf.objective_merit import normalize_embeds
 from merit_hf.training.loop.log import read_metrics
 from merit_hf.training.loop.processes import make_accelerator

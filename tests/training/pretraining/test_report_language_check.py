@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from merit_hf.data.build.corpus import write_corpus
+from merit_hf.data.build.write import write_corpus
 from merit_hf.data.corpora.table import TableCorpus
 from merit_hf.data.reports import WORDS_OF_LANGUAGE
 from merit_hf.training.pretraining.arguments import PretrainingArguments

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import datasets
 from huggingface_hub import DatasetCard, DatasetCardData
 
-if TYPE_CHECKING:
-    from .corpus import CorpusSummary
+from .summary import CorpusSummary
 
 COLUMNS: Mapping[str, tuple[str, str]] = {  # column -> (unit, meaning)
     "ecg_id": ("", "name of the record, unique in the corpus"),

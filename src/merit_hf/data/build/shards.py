@@ -1,6 +1,6 @@
 """From the work items of a corpus to Parquet shards, in one process or several, each shard whole or absent.
 
-What a corpus is, and how finished shards become a folder, is in `corpus.py`; what a row is, in `row.py`.
+What a corpus is, is in `builder.py`; how finished shards become a folder, in `write.py`; what a row is, in `row.py`.
 
 Shards are the same bytes in every run: where one begins depends only on the number of items in its split. So a
 conversion that was stopped goes on with the shards that are missing, and ends as if it had never been stopped.
@@ -21,7 +21,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import datasets
 import numpy as np
@@ -30,13 +30,11 @@ import pyarrow.parquet as pq
 from datasets.utils import tqdm
 
 from merit_hf import __version__
-
-from .parquet_file import write_parquet
 from merit_hf.data.row import MISSING, SkipRecord, signal_hash, table_from_rows
 from merit_hf.data.splits import SPLITS
 
-if TYPE_CHECKING:
-    from .corpus import CorpusBuilder
+from .builder import CorpusBuilder
+from .parquet_file import write_parquet
 
 # A row group is what a streaming reader loads at once: at most 128 rows, which are 15 MB of 12 leads x 10 s at 500 Hz.
 ROWS_PER_GROUP = 128

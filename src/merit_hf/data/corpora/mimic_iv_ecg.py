@@ -16,8 +16,8 @@ import datasets
 import numpy as np
 
 from merit_hf.command_line import option
+from merit_hf.data.build.builder import CorpusBuilder
 from merit_hf.data.build.card import CardFacts
-from merit_hf.data.build.corpus import CorpusBuilder
 from merit_hf.data.fetch.physionet import PhysioNetProject
 from merit_hf.data.fetch.zip_index import ZipEntry, ZipIndex, entry_lines, read_entry
 from merit_hf.data.reports import clean_report

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import datasets
 
 from merit_hf.command_line import option
-from merit_hf.data.build.corpus import CorpusBuilder
+from merit_hf.data.build.builder import CorpusBuilder
 from merit_hf.data.row import SkipRecord, read_record, row_from_record
 from merit_hf.data.splits import SPLITS, patient_split, read_split_tables
 from merit_hf.io import EcgRecord

@@ -17,8 +17,8 @@ from typing import Any
 import datasets
 
 from merit_hf.command_line import option
+from merit_hf.data.build.builder import CorpusBuilder
 from merit_hf.data.build.card import CardFacts
-from merit_hf.data.build.corpus import CorpusBuilder
 from merit_hf.data.fetch.physionet import PhysioNetProject
 from merit_hf.data.reports import report_language
 from merit_hf.data.row import SkipRecord, read_record, row_from_record

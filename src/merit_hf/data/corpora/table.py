@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from merit_hf.command_line import option
+from merit_hf.data.build.builder import CorpusBuilder
 from merit_hf.data.build.card import CardFacts
-from merit_hf.data.build.corpus import CorpusBuilder
 from merit_hf.data.reports import report_language
 from merit_hf.data.row import MISSING, SEXES, SkipRecord, row_from_record
 from merit_hf.data.splits import SPLIT_NAMES, SPLITS, fold_split, patient_split

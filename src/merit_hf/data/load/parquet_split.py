@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from merit_hf.data.build.corpus import HUB_NAME, HUB_URL, check_corpus_folder
+from merit_hf.data.build.open import HUB_NAME, HUB_URL, check_corpus_folder
 
 from .row_group_order import first_records
 

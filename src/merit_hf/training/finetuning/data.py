@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from merit_hf.data.build.corpus import load_corpus
+from merit_hf.data.build.open import load_corpus
 from merit_hf.data.load.augmentation import EcgAugmentation
 from merit_hf.data.load.batch_sampler import ReportLengthBatchSampler
 from merit_hf.data.load.collator import MeritCollator

@@ -13,7 +13,7 @@ from typing import Any
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from merit_hf.data.build.corpus import load_corpus
+from merit_hf.data.build.open import load_corpus
 from merit_hf.data.load.batch_sampler import ReportLengthBatchSampler
 from merit_hf.data.load.dataset import PretrainingDataset, report_lengths
 from merit_hf.data.load.report_augmentation import ReportAugmentation

@@ -40,7 +40,7 @@ class RobustnessArguments:
 
 def main(arguments: RobustnessArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
-    from merit_hf.data.build.corpus import load_corpus
+    from merit_hf.data.build.open import load_corpus
     from merit_hf.evaluation.results import write_results
     from merit_hf.evaluation.robustness.robustness import load_curves, robustness, robustness_table
 
@@ -96,7 +96,7 @@ def _zero_shot(arguments: RobustnessArguments, dataset: Any) -> dict[str, Any]:
 
 def _probe(arguments: RobustnessArguments, dataset: Any) -> dict[str, Any]:
     """What `robustness` needs of a probe, which is trained here on the clean splits."""
-    from merit_hf.data.build.corpus import load_corpus
+    from merit_hf.data.build.open import load_corpus
     from merit_hf.evaluation.encoders.encoder import load_encoder
     from merit_hf.evaluation.robustness.robustness import clean_probe
 

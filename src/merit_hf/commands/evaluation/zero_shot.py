@@ -53,7 +53,7 @@ class ZeroShotArguments:
 
 def main(arguments: ZeroShotArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
-    from merit_hf.data.build.corpus import load_corpus
+    from merit_hf.data.build.open import load_corpus
     from merit_hf.evaluation.results import results_table, write_results
     from merit_hf.evaluation.targets import task_targets
     from merit_hf.evaluation.zero_shot.prompts import select_prompts

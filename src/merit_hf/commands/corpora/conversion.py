@@ -15,7 +15,9 @@ from typing import Any
 import datasets
 
 from merit_hf.command_line import option
-from merit_hf.data.build.corpus import CorpusBuilder, CorpusSummary, write_corpus
+from merit_hf.data.build.builder import CorpusBuilder
+from merit_hf.data.build.summary import CorpusSummary
+from merit_hf.data.build.write import write_corpus
 from merit_hf.data.fetch.physionet import PhysioNetProject, download_archive, download_files
 
 

@@ -51,7 +51,7 @@ class LinearProbeArguments:
 
 def main(arguments: LinearProbeArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
-    from merit_hf.data.build.corpus import load_corpus
+    from merit_hf.data.build.open import load_corpus
     from merit_hf.evaluation.encoders.encoder import DRAWN_KINDS, Encoder, load_encoder
     from merit_hf.evaluation.probes.linear_probe import linear_probe, probe_data
     from merit_hf.evaluation.results import write_results

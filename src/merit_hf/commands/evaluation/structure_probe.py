@@ -51,7 +51,7 @@ def named_models(model: str | None, models: list[str]) -> dict[str, str]:
 
 def main(arguments: StructureProbeArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
-    from merit_hf.data.build.corpus import load_corpus
+    from merit_hf.data.build.open import load_corpus
     from merit_hf.evaluation.encoders.encoder import Encoder, load_encoder
     from merit_hf.evaluation.probes.structure_probe import structure_probe, structure_table
     from merit_hf.evaluation.results import write_results

@@ -1,11 +1,6 @@
-"""The corpus: the builder that every corpus derives from, writing it to Parquet and opening it again.
+"""Writing a corpus: shards, card and the list of what was left out, in place whole or not at all.
 
-What one particular corpus looks like on disk lives in a file of its own beside this one, a single row in `row.py`, the
-text of a dataset card in `card.py`. Nothing here knows PTB-XL or any other corpus by name.
-
-To add a corpus, derive from `CorpusBuilder` and say four things: `tasks()` (label universe of each task), `work()`
-(one small picklable item per record, by split), `row(item)` (that record's row, usually by `row_from_record`) and
-`card()` (its facts).
+A single row is in `data/row.py`, a shard in `shards.py`, the text of the card in `card.py`.
 """
 
 from __future__ import annotations
@@ -15,15 +10,11 @@ import hashlib
 import itertools
 import logging
 import os
-import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
@@ -31,117 +22,19 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from merit_hf import __version__
-
-from .card import CardFacts, dataset_card
-from .leaks import DuplicateSignalsError, check_leaks, find_leaks, first_with_same
-from merit_hf.data.fetch.physionet import PhysioNetProject
-from merit_hf.data.row import MISSING, SkipRecord, corpus_features, quantise, record_from_row, row_from_record
-from .shards import Shard, shard_without, write_shards
 from merit_hf.data.splits import SPLITS
+
+from .builder import CorpusBuilder
+from .card import dataset_card
+from .leaks import DuplicateSignalsError, check_leaks, find_leaks, first_with_same
+from .open import is_corpus_folder
+from .shards import Shard, shard_without, write_shards
+from .summary import CorpusSummary
 
 logger = logging.getLogger(__name__)
 
+
 SECONDS_TO_WAIT_FOR_LOCK = 5.0  # the worker processes of a killed conversion need a moment to notice
-HUB_URL = "hf://datasets/"
-HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-
-__all__ = [
-    "MISSING",
-    "SPLITS",
-    "CorpusBuilder",
-    "CorpusSummary",
-    "SkipRecord",
-    "corpus_features",
-    "load_corpus",
-    "quantise",
-    "record_from_row",
-    "row_from_record",
-    "write_corpus",
-]
-
-
-class CorpusBuilder:
-    """Base of every corpus; see the head of this file for what a new one has to say.
-
-    Derive a dataclass from it: its fields are the options of the corpus (paths, sampling rate, number of records).
-    """
-
-    extra_features: Mapping[str, Any] = {}  # further columns, as features of the datasets library
-    project: PhysioNetProject | None = None  # where `--download` finds it, if everybody may have it
-
-    @classmethod
-    def files_needed(cls, options: Mapping[str, Any]) -> re.Pattern[str]:
-        """Which files of `project` a conversion with these options reads, by their path in it; matched as a whole."""
-        raise NotImplementedError
-
-    def tasks(self) -> dict[str, list[str]]:
-        """Label universe of each task."""
-        raise NotImplementedError
-
-    def work(self) -> Mapping[str, Sequence[Any]]:
-        """Work items by split (`SPLITS`), one small picklable item per record; worker processes share them out.
-
-        They are asked for by slices, so a sequence may make them when they are wanted. The `repr` of an item must say
-        all that makes it differ from others: by it a conversion that goes on after a stop knows what it has done.
-        """
-        raise NotImplementedError
-
-    def row(self, item: Any) -> dict[str, Any]:
-        """Row of one record: `signal` int16 (leads, samples), every other column as the features say, labels by name.
-
-        Raises:
-            SkipRecord: where the record cannot be part of the corpus.
-        """
-        raise NotImplementedError
-
-    def card(self) -> CardFacts:
-        """What the dataset card says about this corpus."""
-        raise NotImplementedError
-
-    @property
-    def own_splits(self) -> bool:
-        """Whether whoever converts the corpus may change its splits.
-
-        False only for splits that were published and are used to compare with others: a patient or a signal that two
-        of those share is a known fault in the card, and an error in all others.
-        """
-        return True
-
-    def left_out(self) -> list[SkipRecord]:
-        """Records of the source that are in no split by choice; counted and listed like those that fail."""
-        return []
-
-    def notes(self) -> list[str]:
-        """What a command says after the conversion: choices made about the input that its owner should know."""
-        return []
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Worker processes get the options alone and read tables again: sending millions of cells takes longer.
-        cached = {name for name in self.__dict__ if isinstance(getattr(type(self), name, None), cached_property)}
-        return {name: value for name, value in self.__dict__.items() if name not in cached}
-
-    @property
-    def features(self) -> datasets.Features:
-        """Columns of the corpus."""
-        return corpus_features(self.tasks(), self.extra_features)
-
-
-@dataclass(frozen=True)
-class CorpusSummary:
-    """What a conversion made: where, how many records, patients and reports by split, and what was left out."""
-
-    path: Path
-    records: dict[str, int]
-    patients: dict[str, int]
-    reports: dict[str, int]
-    fingerprint: str  # of the shards: equal for equal corpora only
-    labels: dict[str, dict[str, dict[str, int]]]  # task -> label -> split -> records
-    skipped: list[tuple[str, ...]] = field(default_factory=list)  # split ("" for none), ecg_id, reason, detail
-    faults: list[str] = field(default_factory=list)  # what splits share, and what stands twice in one, in words
-
-    @property
-    def skipped_by_reason(self) -> dict[str, int]:
-        return dict(Counter(reason for _, _, reason, _ in self.skipped))
 
 
 def write_corpus(
@@ -178,7 +71,7 @@ def write_corpus(
         raise ValueError(f"num_proc must be at least 1, not {num_proc}")
     if output.is_file() or (output.is_dir() and any(output.iterdir()) and not overwrite):
         raise ValueError(f"{output} is there already; choose another output_dir or pass --overwrite")
-    if overwrite and output.is_dir() and any(output.iterdir()) and not _is_corpus(output):
+    if overwrite and output.is_dir() and any(output.iterdir()) and not is_corpus_folder(output):
         raise ValueError(f"{output} holds files but no corpus, so it is not overwritten; choose another output_dir")
     partial = output.with_name(f"{output.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
@@ -324,36 +217,3 @@ def _put_in_place(folder: Path, output: Path) -> None:
         shutil.rmtree(old)
     else:
         folder.rename(output)
-
-
-def _is_corpus(folder: Path) -> bool:
-    return (folder / "README.md").is_file() and any((folder / "data").glob("*.parquet"))
-
-
-def load_corpus(path: str | os.PathLike[str], split: str | None = None, streaming: bool = False) -> Any:
-    """Opens a converted corpus: a folder, or the name of one on the Hub (`owner/name`, `hf://datasets/owner/name`).
-
-    Returns:
-        What `datasets.load_dataset` gives: a `Dataset` (an `IterableDataset` if `streaming`) of one split, or all of
-        them in a dict by name if `split` is None.
-
-    Raises:
-        ValueError: the folder is missing or holds no corpus, or the corpus has no such split.
-    """
-    if str(path).startswith(HUB_URL):
-        name, _, revision = str(path).removeprefix(HUB_URL).rstrip("/").partition("@")
-        return datasets.load_dataset(name, split=split, streaming=streaming, revision=revision or None)
-    if Path(path).exists() or not HUB_NAME.fullmatch(str(path)):
-        check_corpus_folder(path, split)
-    return datasets.load_dataset(str(path), split=split, streaming=streaming)
-
-
-def check_corpus_folder(path: str | os.PathLike[str], split: str | None = None) -> None:
-    """Raises ValueError if the folder is missing or holds no corpus, or if the corpus has no such split."""
-    if not _is_corpus(Path(path)):
-        raise ValueError(
-            f"{path} is no corpus (README.md and data/*.parquet); make one with `merit convert`"
-        )
-    if split is not None and not any((Path(path) / "data").glob(f"{split}-*.parquet")):
-        there = sorted({shard.name.split("-")[0] for shard in (Path(path) / "data").glob("*.parquet")})
-        raise ValueError(f"corpus {path} has no split {split!r}; it has {', '.join(there)}")

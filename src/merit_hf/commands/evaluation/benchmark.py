@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merit_hf.command_line import option
-
-from .main import module_words, started_as
+from merit_hf.commands.main import module_words, started_as
 
 if TYPE_CHECKING:
     from merit_hf.evaluation.benchmark.benchmark import Part
@@ -64,7 +63,7 @@ class BenchmarkArguments:
 
 def main(arguments: BenchmarkArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
-    from merit_hf.data.build.corpus import load_corpus
+    from merit_hf.data.build.open import load_corpus
     from merit_hf.evaluation.benchmark.benchmark import Benchmark, BenchmarkSettings
     from merit_hf.evaluation.benchmark.contenders import contenders_of
     from merit_hf.evaluation.benchmark.report import write_report

@@ -40,7 +40,7 @@ def main(arguments: DistributionShiftArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     import datasets
 
-    from merit_hf.data.build.corpus import load_corpus
+    from merit_hf.data.build.open import load_corpus
     from merit_hf.evaluation.encoders.encoder import load_encoder
     from merit_hf.evaluation.results import write_results
     from merit_hf.evaluation.shift.distribution_shift import SOURCE_SPLITS, distribution_shift, shift_table

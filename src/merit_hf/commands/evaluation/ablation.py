@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merit_hf.command_line import as_plain, option, parse_arguments, read_yaml, write_yaml
-
-from .main import module_words, started_as
+from merit_hf.commands.main import module_words, started_as
 
 if TYPE_CHECKING:
     from merit_hf.training.pretraining.arguments import PretrainingArguments
@@ -63,7 +62,7 @@ class AblationArguments:
 
 def main(arguments: AblationArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
-    from merit_hf.data.build.corpus import load_corpus
+    from merit_hf.data.build.open import load_corpus
     from merit_hf.evaluation.benchmark.benchmark import Benchmark, BenchmarkSettings
     from merit_hf.evaluation.benchmark.contenders import contenders_of
     from merit_hf.evaluation.benchmark.report import verdict, write_report

@@ -40,7 +40,7 @@ class ErrorAnalysisArguments:
 
 
 def main(arguments: ErrorAnalysisArguments) -> None:
-    from merit_hf.data.build.corpus import load_corpus
+    from merit_hf.data.build.open import load_corpus
     from merit_hf.evaluation import error_analysis
     from merit_hf.evaluation.predictions import as_runs, read_predictions
     from merit_hf.evaluation.results import write_results

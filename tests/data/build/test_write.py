@@ -1,18 +1,8 @@
 """The common part of every corpus: rows, shards, card, what is left out, and conversions that fail or are killed."""
 
 import csv
-import json
-import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +10,23 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from conversions import files_of, kill_when, open_without_merit_hf, start_conversion, wait_until
 from datasets import Features
-from datasets.utils import tqdm
+from toy_corpus import LABELS, Toy, record
 
-from merit_hf.data.build.card import CardFacts
-from merit_hf.data.build.corpus import (
+from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.parquet_file import write_parquet
+from merit_hf.data.build.write import write_corpus
+from merit_hf.data.row import (
     MISSING,
-    CorpusBuilder,
-    SkipRecord,
     corpus_features,
-    load_corpus,
+    exact_counts,
+    faithful_gain,
     quantise,
     record_from_row,
     row_from_record,
-    write_corpus,
 )
-from merit_hf.data.build.parquet_file import write_parquet
-from merit_hf.data.row import exact_counts, faithful_gain
 from merit_hf.io import EcgRecord
-from toy_corpus import LABELS, Toy, record
-from conversions import files_of, kill_when, open_without_merit_hf, start_conversion, wait_until
-
-
-
-
-
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +65,6 @@ def test_opens_without_merit_hf(corpus: Path, tmp_path: Path) -> None:
     assert found["dtypes"]["adc_gain"] == "float32"
 
 
-
-
 def test_processes_share_the_work_without_changing_it(corpus: Path, tmp_path: Path) -> None:
     summary = write_corpus(Toy(), tmp_path / "two", num_proc=2)
     for split in ("train", "test"):
@@ -92,8 +72,6 @@ def test_processes_share_the_work_without_changing_it(corpus: Path, tmp_path: Pa
         assert one.to_list() == two.to_list()
     assert files_of(tmp_path / "two") == files_of(corpus)
     assert summary.skipped_by_reason == {"file missing": 1, "empty signal": 1}
-
-
 
 
 def test_what_is_left_out_is_counted_and_named(corpus: Path) -> None:
@@ -207,14 +185,6 @@ def test_a_failed_overwrite_keeps_the_old_corpus(tmp_path: Path) -> None:
     assert len(load_corpus(tmp_path / "c", split="train")) == 5
 
 
-
-
-
-
-
-
-
-
 def test_a_killed_conversion_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     target = tmp_path / "c"
     kill_when(start_conversion(target, Toy(seconds_a_row=0.1)), tmp_path, "c.partial/shards/*.unfinished*")
@@ -263,7 +233,7 @@ def test_shards_of_other_options_are_not_taken(tmp_path: Path) -> None:
 
 
 def test_two_conversions_do_not_write_one_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("merit_hf.data.build.corpus.SECONDS_TO_WAIT_FOR_LOCK", 0.1)
+    monkeypatch.setattr("merit_hf.data.build.write.SECONDS_TO_WAIT_FOR_LOCK", 0.1)
     conversion = start_conversion(tmp_path / "c", Toy(seconds_a_row=10.0))
     wait_until(lambda: list(tmp_path.glob("c.partial/shards/*.unfinished*")))
     with pytest.raises(ValueError, match="another conversion is writing"):

@@ -1,0 +1,1 @@
+"""Commands that make and describe corpora: one file each, and what every conversion shares."""

@@ -1,0 +1,1 @@
+"""Commands that evaluate models, one at a time or many."""

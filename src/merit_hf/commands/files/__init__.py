@@ -1,0 +1,1 @@
+"""Commands for one's own files: what a person wants first."""

@@ -1,0 +1,88 @@
+"""What every corpus derives from: the builder that says its tasks, its records and its card.
+
+What one particular corpus looks like on disk lives in `data/corpora/`, one file a corpus; none is known here by name.
+
+To add a corpus, derive from `CorpusBuilder` and say four things: `tasks()` (label universe of each task), `work()`
+(one small picklable item per record, by split), `row(item)` (that record's row, usually by `row_from_record`) and
+`card()` (its facts).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import datasets
+
+from merit_hf.data.fetch.physionet import PhysioNetProject
+from merit_hf.data.row import SkipRecord, corpus_features
+
+from .card import CardFacts
+
+
+class CorpusBuilder:
+    """Base of every corpus; see the head of this file for what a new one has to say.
+
+    Derive a dataclass from it: its fields are the options of the corpus (paths, sampling rate, number of records).
+    """
+
+    extra_features: Mapping[str, Any] = {}  # further columns, as features of the datasets library
+    project: PhysioNetProject | None = None  # where `--download` finds it, if everybody may have it
+
+    @classmethod
+    def files_needed(cls, options: Mapping[str, Any]) -> re.Pattern[str]:
+        """Which files of `project` a conversion with these options reads, by their path in it; matched as a whole."""
+        raise NotImplementedError
+
+    def tasks(self) -> dict[str, list[str]]:
+        """Label universe of each task."""
+        raise NotImplementedError
+
+    def work(self) -> Mapping[str, Sequence[Any]]:
+        """Work items by split (`SPLITS`), one small picklable item per record; worker processes share them out.
+
+        They are asked for by slices, so a sequence may make them when they are wanted. The `repr` of an item must say
+        all that makes it differ from others: by it a conversion that goes on after a stop knows what it has done.
+        """
+        raise NotImplementedError
+
+    def row(self, item: Any) -> dict[str, Any]:
+        """Row of one record: `signal` int16 (leads, samples), every other column as the features say, labels by name.
+
+        Raises:
+            SkipRecord: where the record cannot be part of the corpus.
+        """
+        raise NotImplementedError
+
+    def card(self) -> CardFacts:
+        """What the dataset card says about this corpus."""
+        raise NotImplementedError
+
+    @property
+    def own_splits(self) -> bool:
+        """Whether whoever converts the corpus may change its splits.
+
+        False only for splits that were published and are used to compare with others: a patient or a signal that two
+        of those share is a known fault in the card, and an error in all others.
+        """
+        return True
+
+    def left_out(self) -> list[SkipRecord]:
+        """Records of the source that are in no split by choice; counted and listed like those that fail."""
+        return []
+
+    def notes(self) -> list[str]:
+        """What a command says after the conversion: choices made about the input that its owner should know."""
+        return []
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Worker processes get the options alone and read tables again: sending millions of cells takes longer.
+        cached = {name for name in self.__dict__ if isinstance(getattr(type(self), name, None), cached_property)}
+        return {name: value for name, value in self.__dict__.items() if name not in cached}
+
+    @property
+    def features(self) -> datasets.Features:
+        """Columns of the corpus."""
+        return corpus_features(self.tasks(), self.extra_features)
