@@ -66,6 +66,19 @@ WORDS_OF_LANGUAGE: dict[str, frozenset[str]] = {
 }
 
 
+# What tables and programs write where there is nothing, in lower case.
+MISSING_WORDS = frozenset({"", "-", "--", "nan", "na", "n/a", "#n/a", "<na>", "nat", "null", "none"})
+
+
+def stated_text(text: str | None) -> str | None:
+    """The text without white space around it; None where it is blank or nothing but a word for "missing".
+
+    "N/A" is such a word; "Na 140 mmol/l" and "no ischemia, na" are texts.
+    """
+    stripped = (text or "").strip()
+    return None if stripped.lower() in MISSING_WORDS else stripped
+
+
 def join_report(parts: Iterable[str | None]) -> str | None:
     """One report of the lines that a machine gives one by one; None where none of them has text."""
     lines = [part.strip().rstrip(".") for part in parts if part and part.strip()]

@@ -6,35 +6,64 @@ Which rows a corpus has is in `data/corpora/`, how they are written in `data/bui
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import numpy as np
-import pyarrow as pa
 import xxhash
 from numpy.typing import ArrayLike
 
 from merit_hf.io import EcgRecord, read_ecg
+from merit_hf.io.sex import canonical_sex
+
+from .reports import stated_text
+
+if TYPE_CHECKING:  # loaded where they are used, so that `--help` answers at once
+    import datasets
+    import pyarrow as pa
 
 MISSING = -32768  # the count that marks a sample which was never recorded
 LARGEST_COUNT = 32767
 USUAL_ADC_GAIN = 1000.0  # counts per unit: 1 uV when the unit is mV
 FLOAT32_ROUNDING = 2.0**-23  # relative; twice what one rounding makes
 OLDEST_AGE = 120.0  # years; some sources write 300, 999 or -1 for "unknown" or "very old"
-SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 
 
 class SkipRecord(Exception):
-    """Raised by the `row` of a corpus for a record that cannot be part of it; it is counted and listed, not fatal.
+    """Raised by the `row` of a corpus for a record that cannot be part of it: it is counted and listed in
+    `skipped.csv`, and the conversion goes on.
 
     `reason` is one of a few words to count by ("file missing", "unreadable"), `detail` says what exactly was found.
     """
 
     def __init__(self, ecg_id: str, reason: str, detail: str = "") -> None:
         super().__init__(ecg_id, reason, detail)
-        self.ecg_id, self.reason, self.detail = ecg_id, reason, detail
+        self.ecg_id, self.reason, self.detail = printable(ecg_id), reason, " ".join(printable(detail).splitlines())
+
+
+def printable(text: str) -> str:
+    r"""The text with every byte of a file name that is not UTF-8 written as an escape, such as `M\udcfcller`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@contextmanager
+def skipping_failures(ecg_id: str, path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns every failure inside the block into `SkipRecord`, so that one bad file does not end a conversion.
+
+    The block should read one file that others made, and nothing else: libraries that decode foreign bytes raise errors
+    of any type. The type is named in the detail unless it is ValueError, by which our readers say what is wrong with a
+    file; an error of our own code is then seen in `skipped.csv`, and if it hits every record the conversion ends.
+    """
+    try:
+        yield
+    except SkipRecord:
+        raise
+    except Exception as error:
+        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        where = "" if os.fspath(path) in text else f"{os.fspath(path)}: "
+        raise SkipRecord(ecg_id, "unreadable", where + text) from error
 
 
 def corpus_features(tasks: Mapping[str, Sequence[str]], extra: Mapping[str, Any] | None = None) -> datasets.Features:
@@ -45,6 +74,8 @@ def corpus_features(tasks: Mapping[str, Sequence[str]], extra: Mapping[str, Any]
             the record is not in the task.
         extra: further columns of one corpus, such as a simulator's `parameters`, as features of the datasets library.
     """
+    import datasets
+
     columns: dict[str, Any] = {
         "ecg_id": datasets.Value("string"),
         "patient_id": datasets.Value("string"),
@@ -146,12 +177,10 @@ def read_record(path: str | os.PathLike[str], ecg_id: str, **options: Any) -> Ec
         SkipRecord: there is no such file, or it cannot be read.
     """
     path = Path(path)
-    if not path.exists() and not path.with_name(f"{path.name}.hea").exists():  # a WFDB record has no extension
-        raise SkipRecord(ecg_id, "file missing", str(path))
-    try:
+    with skipping_failures(ecg_id, path):
+        if not path.exists() and not path.with_name(f"{path.name}.hea").exists():  # a WFDB record has no extension
+            raise SkipRecord(ecg_id, "file missing", str(path))
         return read_ecg(path, **options)
-    except ValueError as error:
-        raise SkipRecord(ecg_id, "unreadable", str(error)) from error
 
 
 def row_from_record(
@@ -166,8 +195,8 @@ def row_from_record(
     """Row of a corpus that stands for one record.
 
     Args:
-        record: signal, report, age and sex. A blank report, an age outside 0 to `OLDEST_AGE` and a sex that is neither
-            female nor male become None.
+        record: signal, report, age and sex. A report that is blank or says that there is none (`stated_text`), an age
+            outside 0 to `OLDEST_AGE` and a sex that `canonical_sex` does not know become None.
         ecg_id: name of the record, unique in the corpus.
         patient_id: name of the patient, or None where unknown.
         report_language: ISO 639-1 code of the report's language, or None.
@@ -181,7 +210,7 @@ def row_from_record(
             adc_gain = faithful_gain(record.signal, record.metadata.get("adc_gain"))
         exact = quantise(record.signal, adc_gain)
     counts, gain = exact
-    report = (record.report or "").strip() or None
+    report = stated_text(record.report)
     row = {
         "ecg_id": ecg_id,
         "patient_id": patient_id,
@@ -194,7 +223,7 @@ def row_from_record(
         "report": report,
         "report_language": report_language if report else None,
         "age": record.age if record.age is not None and 0 <= record.age <= OLDEST_AGE else None,
-        "sex": SEXES.get((record.sex or "").strip().lower()),
+        "sex": canonical_sex(record.sex),
     }
     if twice := row.keys() & columns.keys():
         raise ValueError(f"columns {sorted(twice)} follow from the record; change the record itself")
@@ -251,6 +280,9 @@ def _counts_of_row(row: Mapping[str, Any]) -> np.ndarray:
 
 def table_from_rows(rows: Sequence[Mapping[str, Any]], features: datasets.Features) -> pa.Table:
     """Arrow table of rows; signals go from NumPy to Arrow as they are, never sample by sample."""
+    import datasets
+    import pyarrow as pa
+
     schema = features.arrow_schema
     for row in rows:
         if row.keys() != features.keys():

@@ -112,7 +112,7 @@ def _finding_statements(
     return statements
 
 
-def write_report(
+def draw_report(
     codes: Sequence[str], forms: Mapping[str, Form], heart_rate: float, generator: np.random.Generator
 ) -> str:
     """The report of one recording.

@@ -175,11 +175,6 @@ class SimulatedEcg:
     measurements: dict[str, float | list[float] | None]
 
 
-def typical_anatomy() -> Anatomy:
-    """The anatomy with published lead coefficients and template beats."""
-    return Anatomy(PRECORDIAL_COEFFICIENTS, np.ones(5), np.zeros((5, 3)))
-
-
 def draw_anatomy(generator: np.random.Generator) -> Anatomy:
     """A patient: chest leads vary by some 15 % in gain and 0.08 in direction, QRS vectors by 12 %."""
     gains = np.exp(0.15 * generator.standard_normal((6, 1)))

@@ -8,6 +8,6 @@ archive is fetched from PhysioNet first, 33 GB.
 
 from merit_hf.data.corpora.mimic_iv_ecg import MimicIvEcg
 
-from .conversion import conversion
+from .convert_command import convert_command
 
-main = conversion(MimicIvEcg)
+main = convert_command(MimicIvEcg)

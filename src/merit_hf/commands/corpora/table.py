@@ -17,6 +17,6 @@ Integer arrays need `--scale`, the counts per unit; z-scored ones `--units zscor
 
 from merit_hf.data.corpora.table import TableCorpus
 
-from .conversion import conversion
+from .convert_command import convert_command
 
-main = conversion(TableCorpus)
+main = convert_command(TableCorpus)

@@ -12,14 +12,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
-
-from merit_hf.data.fetch.physionet import PhysioNetProject
+from merit_hf.data.fetch.project import PhysioNetProject
 from merit_hf.data.row import SkipRecord, corpus_features
 
 from .card import CardFacts
+
+if TYPE_CHECKING:  # loaded where it is used, so that `--help` answers at once
+    import datasets
 
 
 class CorpusBuilder:
@@ -28,7 +29,6 @@ class CorpusBuilder:
     Derive a dataclass from it: its fields are the options of the corpus (paths, sampling rate, number of records).
     """
 
-    extra_features: Mapping[str, Any] = {}  # further columns, as features of the datasets library
     project: PhysioNetProject | None = None  # where `--download` finds it, if everybody may have it
 
     @classmethod
@@ -39,6 +39,10 @@ class CorpusBuilder:
     def tasks(self) -> dict[str, list[str]]:
         """Label universe of each task."""
         raise NotImplementedError
+
+    def extra_features(self) -> dict[str, Any]:
+        """Further columns, as features of the datasets library."""
+        return {}
 
     def work(self) -> Mapping[str, Sequence[Any]]:
         """Work items by split (`SPLITS`), one small picklable item per record; worker processes share them out.
@@ -85,4 +89,4 @@ class CorpusBuilder:
     @property
     def features(self) -> datasets.Features:
         """Columns of the corpus."""
-        return corpus_features(self.tasks(), self.extra_features)
+        return corpus_features(self.tasks(), self.extra_features())

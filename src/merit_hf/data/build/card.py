@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import datasets
-from huggingface_hub import DatasetCard, DatasetCardData
+from typing import TYPE_CHECKING
 
 from .summary import CorpusSummary
 
-COLUMNS: Mapping[str, tuple[str, str]] = {  # column -> (unit, meaning)
+if TYPE_CHECKING:  # loaded where they are used, so that `--help` answers at once
+    import datasets
+
+COLUMN_MEANINGS: Mapping[str, tuple[str, str]] = {  # column -> (unit, meaning)
     "ecg_id": ("", "name of the record, unique in the corpus"),
     "patient_id": ("", "name of the patient; null where unknown"),
     "signal": (
@@ -73,6 +74,8 @@ class CardFacts:
 
 def dataset_card(facts: CardFacts, features: datasets.Features, summary: CorpusSummary, how_made: str) -> str:
     """Text of README.md: YAML by which `datasets.load_dataset(folder)` finds the splits, then what a reader wants."""
+    from huggingface_hub import DatasetCard, DatasetCardData
+
     total = sum(summary.records.values())
     metadata = DatasetCardData(
         pretty_name=facts.title,
@@ -131,16 +134,19 @@ def _columns_table(facts: CardFacts, features: datasets.Features) -> str:
     lines: list[list[object]] = []
     notes, units = facts.column_notes or {}, facts.column_units or {}
     for name, feature in features.items():
-        unit, meaning = COLUMNS.get(name, ("", "labels of this task; an empty list: the record is not in the task"))
-        labels = isinstance(feature, datasets.List) and isinstance(feature.feature, datasets.ClassLabel)
-        kind = "List(ClassLabel)" if labels else _feature_name(feature)
-        lines.append([f"`{name}`", kind, units.get(name, unit), notes.get(name, meaning)])
+        of_task = ("", "labels of this task; an empty list: the record is not in the task")
+        unit, meaning = COLUMN_MEANINGS.get(name, of_task)
+        lines.append([f"`{name}`", _feature_name(feature), units.get(name, unit), notes.get(name, meaning)])
     return markdown_table(["column", "type", "unit", "meaning"], lines)
 
 
 def _feature_name(feature: object) -> str:
+    import datasets
+
     if isinstance(feature, datasets.List):
         return f"List({_feature_name(feature.feature)})"
+    if isinstance(feature, datasets.ClassLabel):
+        return "ClassLabel"
     return feature.dtype if isinstance(feature, datasets.Value) else "struct"
 
 

@@ -1,6 +1,6 @@
 """CPSC2018 as a corpus: records of unequal length, their labels, MERL's shortened form, and what its card says.
 
-What it shares with CSN is in `physionet_challenge.py`; what its codes mean is data, in `labels/cpsc2018.json`.
+What it shares with CSN is in `challenge_corpus.py`; what its codes mean is data, in `labels/cpsc2018.json`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 
 from merit_hf.command_line import option
 from merit_hf.data.build.card import CardFacts
-from merit_hf.data.fetch.physionet import PhysioNetProject
+from merit_hf.data.fetch.project import PhysioNetProject
 from merit_hf.io import EcgRecord
 
-from .physionet_challenge import CodedCorpus
+from .challenge_corpus import ChallengeCorpus
 
 # MERL's form of these records, in samples: the beginning that it keeps, and the length to which it adds zeros.
 MERL_KEPT = 2500
@@ -32,7 +32,7 @@ def merl_form(signal: np.ndarray) -> np.ndarray:
 
 
 @dataclass(kw_only=True)
-class Cpsc2018(CodedCorpus):
+class Cpsc2018(ChallengeCorpus):
     """CPSC2018 in PhysioNet's layout, as the Challenges of 2020 and 2021 published it."""
 
     corpus_name = "cpsc2018"

@@ -1,6 +1,6 @@
 """CSN (Chapman-Shaoxing-Ningbo) as a corpus: its labels, right ones and those of MERL's files, and what its card says.
 
-What it shares with CPSC2018 is in `physionet_challenge.py`; what its codes mean is data, in `labels/csn.json`.
+What it shares with CPSC2018 is in `challenge_corpus.py`; what its codes mean is data, in `labels/csn.json`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from merit_hf.command_line import option
 from merit_hf.data.build.card import CardFacts
-from merit_hf.data.fetch.physionet import PhysioNetProject
+from merit_hf.data.fetch.project import PhysioNetProject
 
+from .challenge_corpus import ChallengeCorpus
 from .diagnosis_codes import diagnosis_codes
-from .physionet_challenge import CodedCorpus
 
 LabelMode = Literal["corrected", "merl"]
 NAME = "csn"
@@ -47,7 +47,7 @@ def labels_from_acronyms(acronyms: Sequence[str], mode: LabelMode = "corrected")
 
 
 @dataclass(kw_only=True)
-class Csn(CodedCorpus):
+class Csn(ChallengeCorpus):
     """CSN in PhysioNet's layout: the database itself, or its two parts in the Challenge 2021."""
 
     corpus_name = NAME

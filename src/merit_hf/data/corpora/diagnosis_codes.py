@@ -1,7 +1,7 @@
 """What the diagnosis codes of a corpus mean: SNOMED CT codes and early abbreviations to the acronyms of its findings.
 
 The maps themselves are data, one JSON file a corpus in `labels/`, with the source of every entry. How a header states
-its diagnoses, and which of them become labels of a record, is in `physionet_challenge.py` and each corpus file.
+its diagnoses, and which of them become labels of a record, is in `challenge_corpus.py` and each corpus file.
 """
 
 from __future__ import annotations

@@ -14,21 +14,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import datasets
-
 from merit_hf.command_line import option
 from merit_hf.data.build.builder import CorpusBuilder
 from merit_hf.data.build.card import CardFacts
-from merit_hf.data.fetch.physionet import PhysioNetProject
+from merit_hf.data.fetch.project import PhysioNetProject
 from merit_hf.data.reports import report_language
 from merit_hf.data.row import SkipRecord, read_record, row_from_record
 from merit_hf.data.splits import SPLITS, fold_split
+from merit_hf.io.sex import canonical_sex
 
-from .ptb_xl_releases import ADDRESS, LATEST, release_note, release_of
+from .ptb_xl_releases import LATEST, PTB_XL_URL, release_note, release_of
 
 OVER_89 = 300.0  # what PTB-XL writes for every age above 89
 FIRST_AGE_OVER_89 = 90.0
-SEXES = {"0": "male", "1": "female"}
+SEX_CODES = {"0": "male", "1": "female"}
 SIGNAL_COLUMNS = {100: "filename_lr", 500: "filename_hr"}
 NEEDED_COLUMNS = ("ecg_id", "patient_id", "age", "sex", "report", "scp_codes", "strat_fold")
 LIKELIHOODS = "likelihoods"
@@ -160,13 +159,6 @@ class PtbXl(CorpusBuilder):
     )
 
     project = PhysioNetProject("ptb-xl", LATEST.version)
-    extra_features = {
-        LIKELIHOODS: datasets.List(datasets.Value("float32")),
-        **{name: datasets.Value("string") for name in CODED_COLUMNS},
-        **{name: datasets.Value("float32") for name in MEASURED_COLUMNS},
-        **{name: datasets.Value("string") for name in (*TEXT_COLUMNS, *QUALITY_COLUMNS)},
-        **{name: datasets.Value("bool") for name in TRUTH_COLUMNS},
-    }
 
     @classmethod
     def files_needed(cls, options: Mapping[str, Any]) -> re.Pattern[str]:
@@ -181,7 +173,7 @@ class PtbXl(CorpusBuilder):
         folder = Path(self.data_dir)
         for name in ("ptbxl_database.csv", "scp_statements.csv", f"records{self.sampling_rate}"):
             if not (folder / name).exists():
-                raise ValueError(f"{folder} has no {name}; data_dir must be PTB-XL as downloaded from {ADDRESS}/")
+                raise ValueError(f"{folder} has no {name}; data_dir must be PTB-XL as downloaded from {PTB_XL_URL}/")
 
     @cached_property
     def statements(self) -> ScpStatements:
@@ -191,6 +183,17 @@ class PtbXl(CorpusBuilder):
     @property
     def own_splits(self) -> bool:
         return False  # the folds are published
+
+    def extra_features(self) -> dict[str, Any]:
+        from datasets import List, Value
+
+        return {
+            LIKELIHOODS: List(Value("float32")),
+            **{name: Value("string") for name in CODED_COLUMNS},
+            **{name: Value("float32") for name in MEASURED_COLUMNS},
+            **{name: Value("string") for name in (*TEXT_COLUMNS, *QUALITY_COLUMNS)},
+            **{name: Value("bool") for name in TRUTH_COLUMNS},
+        }
 
     def tasks(self) -> dict[str, list[str]]:
         return self.statements.universe
@@ -226,7 +229,7 @@ class PtbXl(CorpusBuilder):
         record.age = float(item["age"]) if item["age"] else None
         if record.age == OVER_89:
             record.age = FIRST_AGE_OVER_89
-        record.sex = SEXES.get(item["sex"])
+        record.sex = canonical_sex(item["sex"], SEX_CODES)
         codes = scp_codes(item["scp_codes"])
         labels = self.statements.labels(codes, self.min_likelihood)
         return row_from_record(
@@ -251,7 +254,7 @@ class PtbXl(CorpusBuilder):
                 f"and its SCP-ECG statements. Converted from PTB-XL's {self.sampling_rate} Hz files: the digital "
                 "samples are kept as they are."
             ),
-            source=f"PTB-XL, PhysioNet: {f'{ADDRESS}/' if release is None else release.address}\n\n"
+            source=f"PTB-XL, PhysioNet: {f'{PTB_XL_URL}/' if release is None else release.address}\n\n"
             f"{release_note(self._ecg_ids)}",
             licence="cc-by-4.0",
             citation=CITATION.format(release=release or LATEST),

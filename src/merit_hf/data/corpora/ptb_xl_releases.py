@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-ADDRESS = "https://physionet.org/content/ptb-xl"
+PTB_XL_URL = "https://physionet.org/content/ptb-xl"
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Release:
 
     @property
     def address(self) -> str:
-        return f"{ADDRESS}/{self.version}/"
+        return f"{PTB_XL_URL}/{self.version}/"
 
 
 RELEASES = (

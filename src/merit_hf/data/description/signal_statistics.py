@@ -15,7 +15,7 @@ import numpy as np
 from merit_hf.data.row import MISSING
 from merit_hf.leads_merit import STANDARD_12
 
-from .counts import Histograms, Tally
+from .value_counts import Histograms, ValueCounts
 
 SAMPLED_PER_LEAD = 50  # samples of each lead of a record that go into the percentiles
 AMPLITUDE_STEP, AMPLITUDE_LIMIT = 0.005, 20.0  # of a histogram, in mV or standard deviations
@@ -31,7 +31,7 @@ class SignalStatistics:
         self.lead_sets: Counter[tuple[str, ...]] = Counter()
         self.sampling_rates: Counter[float] = Counter()
         self.units: Counter[str] = Counter()
-        self.durations = Tally(step=0.1)
+        self.durations = ValueCounts(step=0.1)
         self.seconds = 0.0
         self.missing_samples = self.all_samples = self.records_with_missing = 0
         self.faults: dict[str, Counter[str]] = {fault: Counter() for fault in FAULTS}
