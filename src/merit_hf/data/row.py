@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # loaded where they are used, so that `--help` answers at onc
 MISSING = -32768  # the count that marks a sample which was never recorded
 LARGEST_COUNT = 32767
 USUAL_ADC_GAIN = 1000.0  # counts per unit: 1 uV when the unit is mV
+LARGEST_EXPONENT = 127  # of two, in float32: smaller signals than that gain needs become zero, and so no signal
 FLOAT32_ROUNDING = 2.0**-23  # relative; twice what one rounding makes
 OLDEST_AGE = 120.0  # years; some sources write 300, 999 or -1 for "unknown" or "very old"
 
@@ -138,7 +139,7 @@ def faithful_gain(signal: np.ndarray, stated: ArrayLike | None = None) -> np.nda
     whole = np.abs(counts - np.rint(counts)) <= FLOAT32_ROUNDING * np.abs(counts)
     peak = np.abs(samples).max(axis=1, initial=0.0)
     lossy = ~whole.all(axis=1) | (np.rint(peak * gain) > LARGEST_COUNT)
-    gain[lossy] = 2.0 ** np.floor(np.log2(LARGEST_COUNT / peak[lossy]))
+    gain[lossy] = 2.0 ** np.minimum(np.floor(np.log2(LARGEST_COUNT / peak[lossy])), LARGEST_EXPONENT)
     return gain
 
 
