@@ -1,6 +1,6 @@
 """One row of a corpus: its columns, and the way from a record to a row and back.
 
-Which rows a corpus has is in `data/corpora/`, how they are written in `data/build/`.
+`data/corpora/` decides which rows a corpus has, `data/build/` writes them.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def corpus_features(tasks: Mapping[str, Sequence[str]], extra: Mapping[str, Any]
         "num_samples": datasets.Value("int32"),
         "sampling_rate": datasets.Value("float64"),  # Hz
         "lead_names": datasets.List(datasets.Value("string")),
-        "adc_gain": datasets.List(datasets.Value("float32")),  # counts per unit, one a lead
+        "adc_gain": datasets.List(datasets.Value("float32")),  # counts per unit, one per lead
         "units": datasets.Value("string"),
         "report": datasets.Value("string"),
         "report_language": datasets.Value("string"),
@@ -105,14 +105,14 @@ def quantise(signal: np.ndarray, adc_gain: ArrayLike) -> tuple[np.ndarray, np.nd
 
     Args:
         signal: (leads, samples) in physical units.
-        adc_gain: counts per unit, one a lead.
+        adc_gain: counts per unit, one per lead.
 
     Returns:
         Counts, int16 (leads, samples), and gains, float32 (leads,).
     """
     gain = np.array(adc_gain, dtype=np.float64)
     if gain.shape != (len(signal),) or not (np.isfinite(gain).all() and (gain > 0).all()):
-        raise ValueError(f"adc_gain must be {len(signal)} positive numbers, one a lead, not {adc_gain!r}")
+        raise ValueError(f"adc_gain must be {len(signal)} positive numbers, one per lead, not {adc_gain!r}")
     finite = np.isfinite(signal)
     samples = np.where(finite, signal, 0.0).astype(np.float64)
     peak = np.abs(samples).max(axis=1, initial=0.0)
@@ -131,7 +131,7 @@ def faithful_gain(signal: np.ndarray, stated: ArrayLike | None = None) -> np.nda
 
     Args:
         signal: (leads, samples) in physical units.
-        stated: counts per unit, one a lead.
+        stated: counts per unit, one per lead.
     """
     gain = np.array(np.full(len(signal), USUAL_ADC_GAIN) if stated is None else stated, dtype=np.float64)
     samples = np.where(np.isfinite(signal), signal, 0.0).astype(np.float64)
@@ -144,9 +144,9 @@ def faithful_gain(signal: np.ndarray, stated: ArrayLike | None = None) -> np.nda
 
 
 def exact_counts(signal: np.ndarray, stated: ArrayLike | None) -> tuple[np.ndarray, np.ndarray] | None:
-    """What `quantise` makes of a signal with its `faithful_gain`, the short way; None where that is not sure.
+    """The result of `quantise` with `faithful_gain`, but faster; None where it might differ.
 
-    It is sure where every sample is the float32 quotient of a whole count and the stated gain, as in nearly all files.
+    It is the same where every sample is the float32 quotient of a whole count and the stated gain, as in most files.
     """
     gain = np.array([] if stated is None else stated, dtype=np.float64)
     if signal.dtype != np.float32 or gain.shape != (len(signal),) or not (gain == gain.astype(np.float32)).all():
@@ -161,12 +161,12 @@ def exact_counts(signal: np.ndarray, stated: ArrayLike | None) -> tuple[np.ndarr
 
 
 def signal_hash(counts: np.ndarray) -> int:
-    """Number of a signal, 0 to 2**64 - 1: equal for equal counts, whatever is said of gain, sampling rate and leads.
+    """Number of a signal, 0 to 2**64 - 1: equal for equal counts, whatever their gain, sampling rate and leads.
 
     Different signals may share a number: among a million of them, with a probability of about 3e-8.
 
     Args:
-        counts: int16, (leads, samples) or flat as a row of a corpus has it.
+        counts: int16, (leads, samples) or flat as in a row of a corpus.
     """
     return xxhash.xxh3_64_intdigest(np.ascontiguousarray(counts, dtype="<i2").data)
 
@@ -193,7 +193,7 @@ def row_from_record(
     adc_gain: ArrayLike | None = None,
     **columns: Any,
 ) -> dict[str, Any]:
-    """Row of a corpus that stands for one record.
+    """Row of a corpus for one record.
 
     Args:
         record: signal, report, age and sex. A report that is blank or says that there is none (`stated_text`), an age
@@ -201,8 +201,8 @@ def row_from_record(
         ecg_id: name of the record, unique in the corpus.
         patient_id: name of the patient, or None where unknown.
         report_language: ISO 639-1 code of the report's language, or None.
-        adc_gain: counts per unit, one a lead; by default what the record's source stated, and in any case gains that
-            lose nothing where there are such (`faithful_gain`).
+        adc_gain: counts per unit, one per lead; by default those of the source, or gains that lose no precision where
+            there are such (`faithful_gain`).
         columns: the task columns (lists of label names) and the extra columns of the corpus.
     """
     exact = exact_counts(record.signal, record.metadata.get("adc_gain")) if adc_gain is None else None
@@ -232,14 +232,14 @@ def row_from_record(
 
 
 def record_from_row(row: Mapping[str, Any]) -> EcgRecord:
-    """Record that a row of a corpus stands for: float32 (leads, samples) in `units`, NaN where samples are missing."""
+    """Record of a row of a corpus: float32 (leads, samples) in `units`, NaN where samples are missing."""
     return records_from_rows([row])[0]
 
 
 def records_from_rows(rows: Sequence[Mapping[str, Any]]) -> list[EcgRecord]:
-    """Records that rows of a corpus stand for, see `record_from_row`. Their signals are parts of one array."""
+    """Records of rows of a corpus, see `record_from_row`. Their signals are parts of one array."""
     counts = [_counts_of_row(row) for row in rows]
-    # Asked of the system in one piece: many small ones that are given back together cost more than all the rest.
+    # Allocated in one piece: many small arrays that are freed together cost more than all the rest.
     samples = np.empty(sum(each.size for each in counts), dtype=np.float32)
     records = []
     start = 0
@@ -280,7 +280,7 @@ def _counts_of_row(row: Mapping[str, Any]) -> np.ndarray:
 
 
 def table_from_rows(rows: Sequence[Mapping[str, Any]], features: datasets.Features) -> pa.Table:
-    """Arrow table of rows; signals go from NumPy to Arrow as they are, never sample by sample."""
+    """Arrow table of rows; signals go from NumPy to Arrow as whole arrays."""
     import datasets
     import pyarrow as pa
 

@@ -30,7 +30,7 @@ def draw_splits(
     first, then validation, then test), so a corpus of a dozen patients can be trained on. The result depends on the
     set of patients alone: not on the order of the records, nor on the number of processes. It does depend on who else
     is in the set: when patients are added, a few of the others change their split. Where a patient must keep the split
-    whoever else is there, take `patient_split`.
+    in every part of a corpus, use `patient_split`.
 
     Args:
         patient_ids: names of the patients, in any order; a name counts once.
@@ -59,7 +59,7 @@ def draw_splits(
 
 
 def patient_split(patient_id: str, shares: Mapping[str, float] = DEFAULT_SHARES, seed: int = 0) -> str:
-    """Draws the split of one patient by a hash of the name alone: the same whoever else is in the corpus.
+    """Draws the split of one patient by a hash of the name alone, so it does not depend on the others.
 
     This is for huge corpora that are converted in parts (MIMIC-IV-ECG) and for training records that are held out:
     there a patient must keep the split in every subset. Shares hold on average only, so a small corpus may get an
@@ -108,7 +108,7 @@ def hold_out_by_patient(
     """
     if not 0 < share < 1:
         raise ValueError(f"the share that is held out must be between 0 and 1, not {share}")
-    # A draw of its own: by the plain name, a training split that was drawn by the same hash has only low draws.
+    # Other names than for splits: a training split that was drawn by the same hash has only low draws.
     names = [
         f"held out record {ecg_id}" if patient is None else f"held out patient {patient}"
         for patient, ecg_id in zip(patient_ids, ecg_ids, strict=True)
@@ -130,10 +130,10 @@ def fold_split(fold: int) -> str:
 
 
 def read_split_tables(folder: str | os.PathLike[str], columns: Sequence[str]) -> dict[str, str]:
-    """Split of each record, as CSV files state it, one a split: `train.csv` or `*_train.csv`, and so on.
+    """Split of each record, from CSV files, one per split: `train.csv` or `*_train.csv`, and so on.
 
     Args:
-        folder: where the three files are; `val` and `valid` stand for validation as well.
+        folder: with the three files; `val` and `valid` mean validation as well.
         columns: columns that may hold the record's name or path, the preferred one first; a path counts by its last
             part, without extension.
 
@@ -172,7 +172,7 @@ def shared_patients(patients: Mapping[str, Iterable[str | None]]) -> dict[tuple[
     """Patients that two splits share: (split, split) -> their names, sorted. Pairs that share none are left out.
 
     Args:
-        patients: names of the patients in each split; None stands for unknown and is not compared.
+        patients: names of the patients in each split; None means unknown and is not compared.
     """
     names = {split: {name for name in found if name is not None} for split, found in patients.items()}
     pairs = itertools.combinations(names, 2)
@@ -180,7 +180,7 @@ def shared_patients(patients: Mapping[str, Iterable[str | None]]) -> dict[tuple[
 
 
 def shared_patients_sentence(first: str, second: str, names: Sequence[str]) -> str:
-    """What is said of the patients that two splits share, with the first few names."""
+    """Sentence, without its full stop, on the patients that two splits share, with the first few names."""
     number = f"{len(names):,} patient is" if len(names) == 1 else f"{len(names):,} patients are"
     some = ", ".join(names[:SHOWN])
     return f"{number} in both {first} and {second} ({some if len(names) <= SHOWN else f'the first: {some}'})"
@@ -190,7 +190,7 @@ def check_patients_disjoint(patients: Mapping[str, Iterable[str | None]]) -> Non
     """Refuses splits that share patients; a score on such a test split would be too good.
 
     Args:
-        patients: names of the patients in each split; None stands for unknown and is not compared.
+        patients: names of the patients in each split; None means unknown and is not compared.
 
     Raises:
         ValueError: two splits share a patient.

@@ -22,11 +22,12 @@ from merit_hf.data.fetch.project import PhysioNetProject
 class ConversionOptions:
     """Options that every conversion has."""
 
-    output_dir: str = option(help="folder to make; it appears only when it is complete")
+    output_dir: str = option(help="folder to make; it appears when it is complete")
     num_proc: int = option(1, help="worker processes")
     overwrite: bool = option(False, help="replace the corpus that is in output_dir")
     drop_duplicate_signals: bool = option(
-        False, help="of records with the very same samples keep only the first; the others are named in skipped.csv"
+        False,
+        help="of records with exactly the same samples keep only the first; the others are listed in skipped.csv",
     )
 
 
@@ -35,7 +36,7 @@ class DownloadOptions:
     """Options of a corpus that PhysioNet publishes for everybody."""
 
     download: bool = option(
-        False, help="first fetch from PhysioNet what data_dir does not have yet; the same command goes on after a stop"
+        False, help="first download from PhysioNet what data_dir lacks; the same command resumes after a stop"
     )
     download_url: str | None = option(
         None, help="address to download from: another version, or a mirror; PhysioNet's if left out"
@@ -46,14 +47,16 @@ class DownloadOptions:
 class FilesDownloadOptions(DownloadOptions):
     """Options of a corpus that is fetched file by file."""
 
-    download_connections: int = option(4, help="files that are fetched at a time")
+    download_connections: int = option(4, help="files that are downloaded at a time")
 
 
 @dataclass(kw_only=True)
 class ArchiveDownloadOptions(DownloadOptions):
     """Options of a corpus that is fetched as one large archive."""
 
-    accept_size: bool = option(False, help="download although it is large; without it, the size is said and no more")
+    accept_size: bool = option(
+        False, help="download although it is large; without it, the command only states the size"
+    )
 
 
 def convert_command(corpus_class: type[CorpusBuilder]) -> Callable[[Any], None]:

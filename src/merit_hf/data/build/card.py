@@ -1,6 +1,6 @@
-"""The dataset card: what a corpus says about itself, and the README.md that a converted corpus carries.
+"""The dataset card: the README.md of a converted corpus, made from facts that its builder states.
 
-The facts of one corpus are given by its builder; nothing here knows a corpus by name.
+No corpus is known here by name.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ COLUMN_MEANINGS: Mapping[str, tuple[str, str]] = {  # column -> (unit, meaning)
     "num_samples": ("samples", "samples of each lead"),
     "sampling_rate": ("Hz", "samples per second"),
     "lead_names": ("", "leads in the order of `signal`"),
-    "adc_gain": ("counts per unit", "one a lead"),
+    "adc_gain": ("counts per unit", "one per lead"),
     "units": ("", "unit of signal / adc_gain: `mV`, or `zscore` where the voltage is gone"),
-    "report": ("", "report text as the source has it; null where there is none"),
+    "report": ("", "report text as in the source; null where there is none"),
     "report_language": ("ISO 639-1", "language of the report; null where unknown"),
     "age": ("years", "age at the recording; null where unknown"),
     "sex": ("", "`female` or `male`; null where unknown"),
@@ -41,12 +41,12 @@ RESEARCH_NOTE = (
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What only the corpus itself knows.
+    """Facts that only the corpus itself can state.
 
     Attributes:
         title: name of the corpus.
         summary: one paragraph: what was recorded, from whom, and how it was converted.
-        source: address or description of where the raw data come from.
+        source: where the raw data come from, as an address or in words.
         licence: identifier as the Hub spells it ("cc-by-4.0"; "other" with `licence_note`).
         licence_note: what the identifier leaves out.
         citation: BibTeX or plain text; empty where there is nothing to cite.
@@ -73,7 +73,7 @@ class CardFacts:
 
 
 def dataset_card(facts: CardFacts, features: datasets.Features, summary: CorpusSummary, how_made: str) -> str:
-    """Text of README.md: YAML by which `datasets.load_dataset(folder)` finds the splits, then what a reader wants."""
+    """Text of README.md: YAML by which `datasets.load_dataset(folder)` finds the splits, then the text."""
     from huggingface_hub import DatasetCard, DatasetCardData
 
     total = sum(summary.records.values())
@@ -116,7 +116,7 @@ def dataset_card(facts: CardFacts, features: datasets.Features, summary: CorpusS
 
 
 def markdown_table(header: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
-    """Table in Markdown; the first column reads from the left, numbers from the right."""
+    """Table in Markdown, with columns of whole numbers aligned right."""
     right = [all(isinstance(line[column], int) for line in lines) for column in range(len(header))]
     rule = ["--:" if number else "---" for number in right]
     everything: list[Sequence[object]] = [header, rule, *lines]

@@ -48,10 +48,9 @@ def write_corpus(
 ) -> CorpusSummary:
     """Converts a corpus to Parquet shards, a dataset card and, where records were left out, `skipped.csv`.
 
-    Everything is written beside `output_dir` under the name `<output_dir>.partial` and renamed at the very end, so
-    that a conversion that was stopped leaves no folder which looks whole. What it had finished is found there by the
-    next run with the same options, which goes on from it and makes the same files, byte for byte. Delete that folder
-    to begin anew.
+    Everything is written to `<output_dir>.partial` and renamed at the very end, so a conversion that was stopped
+    leaves no folder that looks complete. The next run with the same options resumes from there and makes the same
+    files, byte for byte. Delete that folder to start over.
 
     Args:
         corpus: which corpus, with its options.
@@ -64,7 +63,7 @@ def write_corpus(
     Raises:
         ValueError: `output_dir` is there and `overwrite` is off; another conversion is writing it; no record could be
             read; two records of one name; a patient or a signal in two splits that are not published ones
-            (`CorpusBuilder.own_splits`). What was finished is deleted then, but for the last.
+            (`CorpusBuilder.own_splits`). Finished shards are then deleted, except after a shared signal.
         ChildProcessError: a worker process was killed.
     """
     output = Path(output_dir).absolute()
@@ -135,7 +134,7 @@ def _how_made(corpus: CorpusBuilder, drop_duplicate_signals: bool) -> str:
 
 
 def _without_duplicates(shards: list[Shard], features: datasets.Features, folder: Path) -> list[Shard]:
-    """The shards, and copies in `folder` of those that lose rows. The shards stay, for a run after this one."""
+    """The shards, with copies in `folder` of those that lose rows. The shards themselves stay, for a later run."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     first = first_with_same(np.concatenate([shard.signals for shard in shards]))

@@ -1,6 +1,7 @@
-"""What CPSC2018 and CSN share: WFDB headers with a `.mat` file each, and diagnoses as codes in their `#Dx` line.
+"""ChallengeCorpus: the form of CPSC2018 and CSN, WFDB headers with `.mat` files and diagnoses as codes in `#Dx` lines.
 
-What the codes mean is data (`diagnosis_codes.py`); the rules of one corpus are in its own file.
+The PhysioNet Challenges of 2020 and 2021 use it. `diagnosis_codes.py` knows what the codes mean; the
+rules of each corpus are in its own file.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _DX_LINE = re.compile(r"^#[ \t]*Dx[ \t]*:(.*)$", re.MULTILINE | re.IGNORECASE)
 
 @dataclass(frozen=True)
 class ChallengeRecord:
-    """One record as it lies on disk: its name, its path without extension, the terms of its `#Dx` line."""
+    """One record on disk: its name, its path without extension, the terms of its `#Dx` line."""
 
     name: str
     path: str
@@ -38,7 +39,7 @@ class ChallengeRecord:
 
 
 def _header_text(header: Path) -> str:
-    """Text of a header; nothing where it is missing or cannot be read, which reading the record will tell."""
+    """Text of a header; empty where it cannot be read: reading the record will fail and say why."""
     try:
         with skipping_failures(header.stem, header):
             return header.read_text(encoding="utf-8", errors="replace") if header.is_file() else ""
@@ -54,7 +55,7 @@ def diagnosis_terms(header: str) -> tuple[str, ...]:
 
 @dataclass(kw_only=True)
 class ChallengeCorpus(CorpusBuilder):
-    """Base of a corpus in this form. A new one says its name, its record names, its rules for labels and its card."""
+    """Base of a corpus in this form. A new one states its name, its record names, its label rules and its card."""
 
     corpus_name: ClassVar[str]  # of its file in labels/
     address: ClassVar[str]
@@ -90,7 +91,7 @@ class ChallengeCorpus(CorpusBuilder):
         raise NotImplementedError
 
     def patient_of(self, name: str) -> str | None:
-        """Patient of a record, if the source tells."""
+        """Patient of a record, if the source names one."""
         return None
 
     def shaped(self, record: EcgRecord) -> EcgRecord:

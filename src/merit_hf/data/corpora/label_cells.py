@@ -51,7 +51,7 @@ def labels_of_cell(content: Any, threshold: float | None = None) -> list[str]:
 
     Args:
         content: what `cell_content` made of the cell: text with labels separated by semicolons, a list of labels, or a
-            dict of labels; lists and dicts may stand there as text, in JSON's spelling or Python's. In a dict, the
+            dict of labels; lists and dicts may be text, in the syntax of JSON or Python. In a dict, the
             values 1 and true mean that the record has the label, 0, false and null that it does not.
         threshold: by which number in a dict, or a greater one, the record has the label; `EVERY_KEY` takes every key
             whose value is not null, whatever it is. None allows flags alone, since a likelihood says nothing without a
@@ -109,7 +109,7 @@ def _list_items(content: Collection[Any]) -> list[str]:
 
 
 def _literal(text: str) -> Any:
-    """List or dict that stands there as text; text in parentheses that is no list stays as it is."""
+    """List or dict that is written as text; text in parentheses that is no list stays as it is."""
     value: Any = None
     for read in (json.loads, _python_literal):
         try:

@@ -52,9 +52,9 @@ EXTENSIONS = (".hea", ".dat")
 
 
 class MimicItem(NamedTuple):
-    """A record to convert, and where its header and signal file lie in the archive; None where they are no part of it.
+    """A record to convert, and the places of its header and signal file in the archive; None for a missing file.
 
-    `entries` itself is None where the records lie in a folder.
+    `entries` itself is None where the records are in a folder.
     """
 
     record: MimicRecord
@@ -127,7 +127,7 @@ class MimicIvEcg(CorpusBuilder):
             raise ValueError(f"min_report_words must be at least 0, not {self.min_report_words}")
         root = Path(self.data_dir)
         if root.is_file():
-            return  # what is in the archive is seen when it is read
+            return  # the archive is checked when it is read
         for name in TABLES:
             if not (root / name).is_file():
                 raise ValueError(
@@ -148,7 +148,7 @@ class MimicIvEcg(CorpusBuilder):
 
     @cached_property
     def _archive(self) -> tuple[ZipIndex, str] | None:
-        """Index of the archive, and the folder in it that holds everything; None if the records lie in a folder."""
+        """Index of the archive, and the folder in it that contains everything; None if the records are in a folder."""
         if not Path(self.data_dir).is_file():
             return None
         index = ZipIndex(self.data_dir, remember=TABLES[:1])
@@ -262,7 +262,7 @@ class MimicIvEcg(CorpusBuilder):
 
 
 def _read_files(path: Path, record: MimicRecord) -> EcgRecord:
-    """Record of a header and its signal file. What is said of faults is the same wherever the files lie."""
+    """Record of a header and its signal file. Faults are described in the same way for a folder and an archive."""
     for extension in EXTENSIONS:
         if not path.with_name(f"{path.name}{extension}").is_file():
             raise SkipRecord(record.study_id, "file missing", f"{record.path}{extension}")

@@ -1,4 +1,4 @@
-"""PTB-XL as a corpus: its folder on disk, its five label tasks, its folds, and what its card says.
+"""PTB-XL as a corpus: its folder on disk, its five label tasks, its folds, and its card.
 
 Labels follow the official `scp_statements.csv`; other corpora have files of their own.
 """
@@ -31,7 +31,7 @@ SEX_CODES = {"0": "male", "1": "female"}
 SIGNAL_COLUMNS = {100: "filename_lr", 500: "filename_hr"}
 NEEDED_COLUMNS = ("ecg_id", "patient_id", "age", "sex", "report", "scp_codes", "strat_fold")
 LIKELIHOODS = "likelihoods"
-CODED_COLUMNS = ("nurse", "site", "validated_by")  # numbers that stand for people and places
+CODED_COLUMNS = ("nurse", "site", "validated_by")  # numbers in place of people and places
 MEASURED_COLUMNS = ("height", "weight")
 TEXT_COLUMNS = ("device", "recording_date", "heart_axis", "infarction_stadium1", "infarction_stadium2")
 QUALITY_COLUMNS = (
@@ -48,14 +48,14 @@ COLUMN_NOTES = {
     "all": "every SCP code of the record",
     LIKELIHOODS: "how sure the codes in `all` are, one number each and in their order; 0 = not stated",
     "age": "age at the recording; 90 where the source has 300, its code for above 89",
-    "report_language": "told by the words in the report, as the source does not say; null where they do not tell",
-    "nurse": "number that stands for the nurse; null where unknown, here and in the columns below",
-    "site": "number that stands for the place of the recording",
-    "validated_by": "number that stands for the cardiologist who validated the record",
+    "report_language": "recognised by the words of the report, as the source does not state it; null where that fails",
+    "nurse": "number in place of the nurse; null where unknown, here and in the columns below",
+    "site": "number in place of the site of the recording",
+    "validated_by": "number in place of the cardiologist who validated the record",
     "height": "of the patient",
     "weight": "of the patient",
     "device": "kind of the ECG device",
-    "recording_date": "date and time of the recording, as the source has it",
+    "recording_date": "date and time of the recording, as in the source",
     "heart_axis": "of the heart's electrical axis, in the source's abbreviations (`LAD`, `ALAD`, `MID`, ...)",
     "infarction_stadium1": "stage of an infarction, in the source's words",
     "infarction_stadium2": "stage of a second infarction, in the source's words",
@@ -291,7 +291,7 @@ def _check_sampling_rate(sampling_rate: int) -> None:
 
 
 def _other_columns(item: Mapping[str, str]) -> dict[str, Any]:
-    """Columns of the source beside those that every corpus has; None where a cell is empty or the column not there."""
+    """Columns of the source that not every corpus has; None where a cell is empty or the column is missing."""
 
     def cell(name: str) -> str | None:
         return item.get(name, "").strip() or None

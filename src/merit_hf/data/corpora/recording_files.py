@@ -1,4 +1,4 @@
-"""Which files below a folder are recordings, what they are called, and whose they are.
+"""Which files below a folder are recordings, their names, and their patients.
 
 `merit_hf.io` reads them; which of them go into a corpus is decided in `table.py`.
 """
@@ -123,7 +123,7 @@ def patient_of(path: Path) -> str | None:
             if "include_patient" not in options_of(path):
                 return None
             stated = read_ecg(path, include_patient=True).metadata.get("patient") or {}
-    except SkipRecord:  # told when the recording is read for the corpus
+    except SkipRecord:  # the reason is listed when the recording is read for the corpus
         return None
     code = (stated.get("identification") or "").split(" ")[0]
     number = stated.get("id") or stated.get("patient_id") or ("" if code == NOBODY else code)

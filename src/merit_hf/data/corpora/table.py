@@ -1,4 +1,4 @@
-"""Anybody's own records as a corpus: a CSV or Parquet table with an array of signals or files, or files alone.
+"""Your own records as a corpus: a CSV or Parquet table with an array of signals or files, or files alone.
 
 Rules of one published corpus do not belong here. `label_cells.py` reads the cells of a table, `recording_files.py`
 finds the recordings of a folder, `merit_hf.io` reads them.
@@ -399,7 +399,7 @@ class TableCorpus(CorpusBuilder):
         return CardFacts(
             title=self.name,
             summary=f"{len(self.table['ecg_id']):,} records of {source}, converted by `merit convert table`.",
-            source="The owner of the table knows; write it here before you pass the corpus on.",
+            source="Only the owner of the records knows: write it here before you share the corpus.",
             licence=self.licence,
             languages=tuple(languages),
             split_note=f"Splits are {'as the column ' + columns[0] + ' says' if columns else drawn}.",

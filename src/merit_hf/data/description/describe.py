@@ -1,7 +1,7 @@
-"""describe: what is in a converted corpus, in numbers, without a look at more than one row group at a time.
+"""describe: what is in a converted corpus, in numbers, with one row group in memory at a time.
 
-Signals are counted in `signal_statistics.py`, leaks found in `leaks.py`; how a description reads as text is in
-`text.py`, how it looks as a page of plots, in `merit_hf.plotting.description`.
+Signals are counted in `signal_statistics.py`, leaks are found in `build/leaks.py`. A description is written as text in
+`text.py` and drawn in `merit_hf.plotting.description`.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def describe(corpus: str | os.PathLike[str], *, progress: bool = False) -> dict[
     (`clean_report`). A lead is called clipped if it rests at its own lowest or highest value for 20 ms and 3 samples
     or longer.
 
-    Memory stays the same for a corpus of any size, but for 16 bytes a record and the names of the patients.
+    Memory does not grow with the corpus, except for 16 bytes per record and the names of the patients.
 
     Args:
         corpus: folder of a converted corpus.
         progress: show a bar.
 
     Returns:
-        Numbers, texts, lists and dicts only, as `description.json` holds them.
+        Only numbers, texts, lists and dicts, as in `description.json`.
 
     Raises:
         ValueError: the folder is missing or holds no corpus.
@@ -92,7 +92,7 @@ def describe(corpus: str | os.PathLike[str], *, progress: bool = False) -> dict[
 
 
 class _DescribedSplit(SplitCounts):
-    """What is counted in one split beside labels and patients: persons, reports, and hashes of signals and reports."""
+    """Counts of one split: labels and patients, and also persons, reports, and hashes of signals and reports."""
 
     columns = (
         *("patient_id", "signal", "num_samples", "sampling_rate", "lead_names", "adc_gain", "units"),

@@ -35,7 +35,7 @@ def download_archive(
     accept_size: bool = False,
     first_wait: float = FIRST_WAIT,
 ) -> None:
-    """Fetches the archive of a project to `path`, unless it is there. What has arrived stays after a failure.
+    """Fetches the archive of a project to `path`, unless it is there. What has arrived is kept after a failure.
 
     PhysioNet publishes no checksum of archives: the size is checked, and each file in it when it is read.
 
@@ -87,7 +87,7 @@ def download_files(
 
     Args:
         project: published project.
-        folder: made if it is not there; files lie in it as in the project.
+        folder: made if it does not exist; it gets the layout of the project.
         needed: which files, by their path in the project.
         url: address of a folder with the project's files and `SHA256SUMS.txt`, if not PhysioNet's.
         connections: files that are fetched at a time.
