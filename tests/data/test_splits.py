@@ -5,7 +5,41 @@ from pathlib import Path
 
 import pytest
 
-from merit_hf.data.splits import fold_split, hold_out_by_patient, patient_split, read_split_tables
+from merit_hf.data.splits import draw_splits, fold_split, hold_out_by_patient, patient_split, read_split_tables
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 9, 10, 12, 19, 100, 1001])
+def test_draw_splits_keeps_the_quota(number: int) -> None:
+    patients = [f"p{patient}" for patient in range(number)]
+    drawn = draw_splits(patients)
+    assert set(drawn) == set(patients)
+    assert drawn == draw_splits([*reversed(patients), *patients])
+    counts = Counter(drawn.values())
+    for place, (split, share) in enumerate({"train": 0.8, "validation": 0.1, "test": 0.1}.items()):
+        if number > 10:
+            assert abs(counts[split] - share * number) < 1
+        assert (counts[split] > 0) == (number > place)
+    # The hash orders the patients: in a large corpus nearly all have the split of a draw by the hash alone.
+    if number == 1001:
+        assert sum(split == patient_split(patient) for patient, split in drawn.items()) > 950
+
+
+def test_draw_splits_follows_shares_and_seed() -> None:
+    patients = [str(number) for number in range(50)]
+    assert Counter(draw_splits(patients, {"train": 0.5, "validation": 0.5, "test": 0.0}).values()) == {
+        "train": 25,
+        "validation": 25,
+    }
+    assert draw_splits(patients) != draw_splits(patients, seed=1)
+    assert draw_splits([]) == {}
+    with pytest.raises(ValueError, match="add up to 1"):
+        draw_splits(patients, {"train": 0.8, "test": 0.1})
+    # Written down once: a corpus that is converted again next year must have the same splits.
+    drawn = draw_splits(f"p{number}" for number in range(12))
+    assert {patient: split for patient, split in drawn.items() if split != "train"} == {
+        "p7": "validation",
+        "p6": "test",
+    }
 
 
 def test_patient_split_has_the_shares_asked_for() -> None:

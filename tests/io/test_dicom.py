@@ -79,7 +79,7 @@ def test_values_names_and_facts(tmp_path, counts):
     np.testing.assert_array_equal(record.signal, (counts * 2.5 / 1000).astype(np.float32))
     assert record.lead_names == STANDARD_12
     assert (record.sampling_rate, record.units) == (500.0, "mV")
-    assert (record.age, record.sex) == (42.0, "F")
+    assert (record.age, record.sex) == (42.0, "female")
     assert record.metadata["start"] == "2013-01-25T10:59:19"
     assert record.metadata["adc_gain"].tolist() == [400.0] * 12
 
@@ -226,7 +226,7 @@ def test_a_genuine_file_as_pydicom_converts_it(real_data):
     record = read_ecg(path)
     assert record.lead_names == STANDARD_12
     assert (record.sampling_rate, record.num_samples) == (1000.0, 10000)
-    assert (record.age, record.sex, record.report) == (42.0, "F", "RITMO SINUSALE. ECG NORMALE")
+    assert (record.age, record.sex, record.report) == (42.0, "female", "RITMO SINUSALE. ECG NORMALE")
     assert record.metadata["other_groups"] == ["MEDIAN BEAT (12 channels, 1200 samples)"]
     assert "Anonymous" not in repr(record)
 

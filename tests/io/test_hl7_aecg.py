@@ -82,7 +82,7 @@ def test_values_names_and_facts(tmp_path, digits, prefix):
     np.testing.assert_array_equal(record.signal, (digits * 2.5 / 1000).astype(np.float32))
     assert record.lead_names == ("I", "aVR", "V1")
     assert (record.sampling_rate, record.units, record.record_id) == (500.0, "mV", "uuid-7")
-    assert (record.age, record.sex) == (49.0, "F")
+    assert (record.age, record.sex) == (49.0, "female")
     assert record.report == "Sinus rhythm. Left bundle branch block. Abnormal ECG"
     assert record.metadata["adc_gain"].tolist() == [400.0] * 3
     assert record.metadata["device"] == "ELI250"
@@ -229,7 +229,7 @@ def test_the_published_sample_as_parsed_by_hand(real_data):
     expected = np.array([np.array(row.split(), dtype=float) * float(scale) / 1000 for _, scale, row in found])
     np.testing.assert_array_equal(record.signal, expected.astype(np.float32))
     assert (record.sampling_rate, record.num_samples) == (500.0, 5000)
-    assert (record.age, record.sex) == (46.0, "M")
+    assert (record.age, record.sex) == (46.0, "male")
     assert "Clark" not in repr(record)
     by_lead = dict(zip(record.lead_names, record.signal, strict=True))  # Einthoven, within the rounding of counts
     assert np.abs(by_lead["III"] - (by_lead["II"] - by_lead["I"])).max() < 0.006

@@ -112,7 +112,7 @@ def test_rhythm_with_the_limb_leads_that_muse_leaves_to_the_reader(tmp_path):
 
 def test_facts_and_report(tmp_path):
     record = read_ecg(written(tmp_path, usual_file()[0]))
-    assert (record.age, record.sex) == (61.0, "FEMALE")
+    assert (record.age, record.sex) == (61.0, "female")
     assert record.report == "Atrial fibrillation. with rapid ventricular response"
     assert record.metadata["start"] == "2021-05-10T13:15:18"
     assert record.metadata["device"] == "MAC55"

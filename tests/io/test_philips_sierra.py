@@ -110,7 +110,7 @@ def test_values_names_and_facts(tmp_path, compressed):
     np.testing.assert_array_equal(record.signal, (counts / 200).astype(np.float32))
     assert record.lead_names == STANDARD_12
     assert (record.sampling_rate, record.units, record.record_id) == (500.0, "mV", "doc-7")
-    assert (record.age, record.sex) == (69.0, "Female")
+    assert (record.age, record.sex) == (69.0, "female")
     assert record.report == "Atrial fibrillation. ABNORMAL ECG"
     assert record.metadata["start"] == "2020-05-18T15:48:11"
     assert record.metadata["device"] == "PageWriter"
@@ -243,7 +243,7 @@ def test_version_1_03_as_the_library_reads_it(real_data, tmp_path):
     record = read_ecg(path, keep_calibration=True)
     assert record.lead_names == names
     np.testing.assert_array_equal(record.signal, (counts * 5 / 1000).astype(np.float32))
-    assert (record.age, record.sex, record.sampling_rate) == (50.0, "Male", 500.0)
+    assert (record.age, record.sex, record.sampling_rate) == (50.0, "male", 500.0)
     assert record.report.endswith(">>> Acute MI <<<. ABNORMAL ECG")
 
 

@@ -13,12 +13,12 @@ from merit_hf import STANDARD_12, load_sample
 from merit_hf.data.build.open import load_corpus
 from merit_hf.data.build.write import write_corpus
 from merit_hf.data.row import record_from_row
-from merit_hf.simulation.corpus import Recording, SyntheticCorpus, sample_arrays, write_sample
+from merit_hf.simulation.corpus import SimulatedRecording, SyntheticCorpus, sample_arrays
 from merit_hf.simulation.findings import BY_CODE, CODES, FINDINGS, NORMAL, NORMAL_PHRASES, Form
-from merit_hf.simulation.reports import write_report
+from merit_hf.simulation.reports import draw_report
 
 
-def all_items(corpus: SyntheticCorpus) -> list[Recording]:
+def all_items(corpus: SyntheticCorpus) -> list[SimulatedRecording]:
     return [item for items in corpus.work().values() for item in items]
 
 
@@ -36,7 +36,7 @@ def texts() -> list[tuple[tuple[str, ...], dict[str, Form], str]]:
         generator = np.random.default_rng(number)
         codes = corpus.findings(item)
         forms = {code: BY_CODE[code].forms[number % len(BY_CODE[code].forms)] for code in codes if code != NORMAL}
-        written.append((codes, forms, write_report(codes, forms, 71.3, generator)))
+        written.append((codes, forms, draw_report(codes, forms, 71.3, generator)))
     return written
 
 
@@ -109,7 +109,11 @@ def test_every_finding_is_frequent_enough_to_learn(large: SyntheticCorpus) -> No
 def test_lasting_findings_stay_with_the_patient(large: SyntheticCorpus) -> None:
     for patient in range(200):
         first, *later = [
-            {code for code in large.findings(Recording(patient, number)) if code != NORMAL and BY_CODE[code].lasting}
+            {
+                code
+                for code in large.findings(SimulatedRecording(patient, number))
+                if code != NORMAL and BY_CODE[code].lasting
+            }
             for number in range(3)
         ]
         assert all(codes == first for codes in later)
@@ -129,10 +133,10 @@ def test_prevalence_shifts_the_corpus() -> None:
 def test_patients_keep_their_anatomy_over_recordings() -> None:
     corpus = SyntheticCorpus(num_records=400, noise=0)
     several = [item.patient for item in all_items(corpus) if item.number == 1]
-    plain = [patient for patient in several if corpus.findings(Recording(patient, 0)) == (NORMAL,)][:8]
+    plain = [patient for patient in several if corpus.findings(SimulatedRecording(patient, 0)) == (NORMAL,)][:8]
 
     def amplitudes(patient: int, number: int) -> np.ndarray:
-        return np.array(corpus.record(Recording(patient, number), (NORMAL,))[1].measurements["r_amplitudes"])
+        return np.array(corpus.record(SimulatedRecording(patient, number), (NORMAL,))[1].measurements["r_amplitudes"])
 
     first = np.stack([amplitudes(patient, 0) for patient in plain])
     second = np.stack([amplitudes(patient, 1) for patient in plain])
@@ -143,7 +147,7 @@ def test_patients_keep_their_anatomy_over_recordings() -> None:
 
 
 def test_options_change_what_they_name_and_nothing_else() -> None:
-    item = Recording(2, 0)
+    item = SimulatedRecording(2, 0)
     plain, leads, rate, noise = (
         SyntheticCorpus(**options).row(item)
         for options in ({}, {"lead_names": ["V2", "I", "avf"]}, {"sampling_rate": 250}, {"noise": 3.0})
@@ -278,10 +282,10 @@ def test_prompts_cover_every_finding_in_the_wording_of_reports() -> None:
 # --------------------------------------------------------------------------------------------
 
 
-def test_shipped_record_is_what_the_code_makes(tmp_path: Path) -> None:
-    write_sample(tmp_path / "sample.npz")
+def test_shipped_record_is_what_the_code_makes() -> None:
+    made = sample_arrays()
     shipped = resources.files("merit_hf.io").joinpath("sample_record.npz")
-    with shipped.open("rb") as file, np.load(file) as there, np.load(tmp_path / "sample.npz") as made:
+    with shipped.open("rb") as file, np.load(file) as there:
         assert set(there) == set(made)
         assert there["signal"].dtype == np.int16
         # One count is a microvolt; processors may differ in the last bit of an exponential.
@@ -299,8 +303,3 @@ def test_shipped_record_is_small_and_loads_as_a_record() -> None:
     assert "atrial fibrillation" in str(record.report).lower()
     counts = sample_arrays()["signal"]
     np.testing.assert_allclose(record.signal, counts / 1000, atol=0.0011)
-
-
-def test_sample_needs_the_right_ending(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="npz"):
-        write_sample(tmp_path / "sample.npy")

@@ -29,7 +29,6 @@ from merit_hf.simulation.simulator import (
     draw_parameters,
     redraw_recording,
     simulate_ecg,
-    typical_anatomy,
 )
 
 RATE = 500
@@ -423,7 +422,7 @@ def test_same_ecg_at_every_sampling_rate() -> None:
     def at(rate: int) -> np.ndarray:
         generator = np.random.default_rng(5)
         return simulate_ecg(
-            draw_parameters(generator), typical_anatomy(), generator, sampling_rate=rate, noise=0
+            draw_parameters(generator), draw_anatomy(generator), generator, sampling_rate=rate, noise=0
         ).signal
 
     full = at(500)
@@ -463,7 +462,7 @@ def test_another_recording_resembles_its_patient() -> None:
 def test_senseless_options_are_refused(options: dict[str, float], message: str) -> None:
     generator = np.random.default_rng(0)
     with pytest.raises(ValueError, match=message):
-        simulate_ecg(draw_parameters(generator), typical_anatomy(), generator, **options)  # type: ignore[arg-type]
+        simulate_ecg(draw_parameters(generator), draw_anatomy(generator), generator, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Corpora: one file per corpus, what they share, and how their rows become training batches.
+"""Corpora: one file per corpus, their common parts, and the way from their rows to training batches.
 
-Import the submodules; the names that are offered here load theirs when first used.
+Import the submodules; the names offered here load their module on first use.
 """
 
 import importlib

@@ -1,6 +1,6 @@
 """Random numbers of training, drawn by counter: what a record gets depends on (seed, epoch, record, stream) alone.
 
-Only the keying lives here. What is done with the numbers belongs to the augmentations, the sampler and the collator.
+Only the keys are made here. The augmentations, the sampler and the collator draw the numbers.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ def _philox_key(seed: int, stream: str) -> _PhiloxKey:
 
 
 def record_generator(seed: int, epoch: int, index: int, stream: str) -> np.random.Generator:
-    """A generator of its own for one record, one epoch and one purpose.
+    """A generator for one record, one epoch and one purpose.
 
     Philox-4x64 with key (seed, hash of `stream`) and start counter (0, index, epoch, 0): different arguments give
     streams that do not meet before 2**64 blocks, and no state is shared, so the numbers are the same whatever the

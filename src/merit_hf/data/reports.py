@@ -1,6 +1,6 @@
-"""Report text: cleaning it, naming it by a hash, and telling its language where a source does not say.
+"""Report text: cleaning it, hashing it, and recognising its language where the source does not state it.
 
-Changing reports for training is in `report_augmentation.py`; tokenizing them is the processor's work.
+Reports are changed for training in `load/report_augmentation.py` and tokenized by the processor.
 """
 
 from __future__ import annotations
@@ -66,8 +66,21 @@ WORDS_OF_LANGUAGE: dict[str, frozenset[str]] = {
 }
 
 
+# What tables and programs write where there is nothing, in lower case.
+MISSING_WORDS = frozenset({"", "-", "--", "nan", "na", "n/a", "#n/a", "<na>", "nat", "null", "none"})
+
+
+def stated_text(text: str | None) -> str | None:
+    """The text without white space around it; None where it is blank or nothing but a word for "missing".
+
+    "N/A" is such a word; "Na 140 mmol/l" and "no ischemia, na" are texts.
+    """
+    stripped = (text or "").strip()
+    return None if stripped.lower() in MISSING_WORDS else stripped
+
+
 def join_report(parts: Iterable[str | None]) -> str | None:
-    """One report of the lines that a machine gives one by one; None where none of them has text."""
+    """Joins the lines of a machine's report; None where none of them has text."""
     lines = [part.strip().rstrip(".") for part in parts if part and part.strip()]
     return ". ".join(lines) or None
 
@@ -95,7 +108,7 @@ def report_hash(cleaned: str) -> int:
 
 
 def report_language(text: str | None) -> str | None:
-    """Language of a report by the words in it: "de", "en" or "sv"; None where none of them leads.
+    """Language of a report by the words in it: "de", "en" or "sv"; None where no language leads.
 
     For sources that mix these languages without saying which is which; it knows the words of ECG reports only.
     """

@@ -1,40 +1,70 @@
 """One row of a corpus: its columns, and the way from a record to a row and back.
 
-Which rows a corpus has is in `data/corpora/`, how they are written in `data/build/`.
+`data/corpora/` decides which rows a corpus has, `data/build/` writes them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import numpy as np
-import pyarrow as pa
 import xxhash
 from numpy.typing import ArrayLike
 
 from merit_hf.io import EcgRecord, read_ecg
+from merit_hf.io.sex import canonical_sex
+
+from .reports import stated_text
+
+if TYPE_CHECKING:  # loaded where they are used, so that `--help` answers at once
+    import datasets
+    import pyarrow as pa
 
 MISSING = -32768  # the count that marks a sample which was never recorded
 LARGEST_COUNT = 32767
 USUAL_ADC_GAIN = 1000.0  # counts per unit: 1 uV when the unit is mV
+LARGEST_EXPONENT = 127  # of two, in float32: smaller signals than that gain needs become zero, and so no signal
 FLOAT32_ROUNDING = 2.0**-23  # relative; twice what one rounding makes
 OLDEST_AGE = 120.0  # years; some sources write 300, 999 or -1 for "unknown" or "very old"
-SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 
 
 class SkipRecord(Exception):
-    """Raised by the `row` of a corpus for a record that cannot be part of it; it is counted and listed, not fatal.
+    """Raised by the `row` of a corpus for a record that cannot be part of it: it is counted and listed in
+    `skipped.csv`, and the conversion goes on.
 
     `reason` is one of a few words to count by ("file missing", "unreadable"), `detail` says what exactly was found.
     """
 
     def __init__(self, ecg_id: str, reason: str, detail: str = "") -> None:
         super().__init__(ecg_id, reason, detail)
-        self.ecg_id, self.reason, self.detail = ecg_id, reason, detail
+        self.ecg_id, self.reason, self.detail = printable(ecg_id), reason, " ".join(printable(detail).splitlines())
+
+
+def printable(text: str) -> str:
+    r"""The text with every byte of a file name that is not UTF-8 written as an escape, such as `M\udcfcller`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@contextmanager
+def skipping_failures(ecg_id: str, path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns every failure inside the block into `SkipRecord`, so that one bad file does not end a conversion.
+
+    The block should read one file that others made, and nothing else: libraries that decode foreign bytes raise errors
+    of any type. The type is named in the detail unless it is ValueError, by which our readers say what is wrong with a
+    file; an error of our own code is then seen in `skipped.csv`, and if it hits every record the conversion ends.
+    """
+    try:
+        yield
+    except SkipRecord:
+        raise
+    except Exception as error:
+        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        where = "" if os.fspath(path) in text else f"{os.fspath(path)}: "
+        raise SkipRecord(ecg_id, "unreadable", where + text) from error
 
 
 def corpus_features(tasks: Mapping[str, Sequence[str]], extra: Mapping[str, Any] | None = None) -> datasets.Features:
@@ -45,6 +75,8 @@ def corpus_features(tasks: Mapping[str, Sequence[str]], extra: Mapping[str, Any]
             the record is not in the task.
         extra: further columns of one corpus, such as a simulator's `parameters`, as features of the datasets library.
     """
+    import datasets
+
     columns: dict[str, Any] = {
         "ecg_id": datasets.Value("string"),
         "patient_id": datasets.Value("string"),
@@ -52,7 +84,7 @@ def corpus_features(tasks: Mapping[str, Sequence[str]], extra: Mapping[str, Any]
         "num_samples": datasets.Value("int32"),
         "sampling_rate": datasets.Value("float64"),  # Hz
         "lead_names": datasets.List(datasets.Value("string")),
-        "adc_gain": datasets.List(datasets.Value("float32")),  # counts per unit, one a lead
+        "adc_gain": datasets.List(datasets.Value("float32")),  # counts per unit, one per lead
         "units": datasets.Value("string"),
         "report": datasets.Value("string"),
         "report_language": datasets.Value("string"),
@@ -73,14 +105,14 @@ def quantise(signal: np.ndarray, adc_gain: ArrayLike) -> tuple[np.ndarray, np.nd
 
     Args:
         signal: (leads, samples) in physical units.
-        adc_gain: counts per unit, one a lead.
+        adc_gain: counts per unit, one per lead.
 
     Returns:
         Counts, int16 (leads, samples), and gains, float32 (leads,).
     """
     gain = np.array(adc_gain, dtype=np.float64)
     if gain.shape != (len(signal),) or not (np.isfinite(gain).all() and (gain > 0).all()):
-        raise ValueError(f"adc_gain must be {len(signal)} positive numbers, one a lead, not {adc_gain!r}")
+        raise ValueError(f"adc_gain must be {len(signal)} positive numbers, one per lead, not {adc_gain!r}")
     finite = np.isfinite(signal)
     samples = np.where(finite, signal, 0.0).astype(np.float64)
     peak = np.abs(samples).max(axis=1, initial=0.0)
@@ -99,7 +131,7 @@ def faithful_gain(signal: np.ndarray, stated: ArrayLike | None = None) -> np.nda
 
     Args:
         signal: (leads, samples) in physical units.
-        stated: counts per unit, one a lead.
+        stated: counts per unit, one per lead.
     """
     gain = np.array(np.full(len(signal), USUAL_ADC_GAIN) if stated is None else stated, dtype=np.float64)
     samples = np.where(np.isfinite(signal), signal, 0.0).astype(np.float64)
@@ -107,14 +139,14 @@ def faithful_gain(signal: np.ndarray, stated: ArrayLike | None = None) -> np.nda
     whole = np.abs(counts - np.rint(counts)) <= FLOAT32_ROUNDING * np.abs(counts)
     peak = np.abs(samples).max(axis=1, initial=0.0)
     lossy = ~whole.all(axis=1) | (np.rint(peak * gain) > LARGEST_COUNT)
-    gain[lossy] = 2.0 ** np.floor(np.log2(LARGEST_COUNT / peak[lossy]))
+    gain[lossy] = 2.0 ** np.minimum(np.floor(np.log2(LARGEST_COUNT / peak[lossy])), LARGEST_EXPONENT)
     return gain
 
 
 def exact_counts(signal: np.ndarray, stated: ArrayLike | None) -> tuple[np.ndarray, np.ndarray] | None:
-    """What `quantise` makes of a signal with its `faithful_gain`, the short way; None where that is not sure.
+    """The result of `quantise` with `faithful_gain`, but faster; None where it might differ.
 
-    It is sure where every sample is the float32 quotient of a whole count and the stated gain, as in nearly all files.
+    It is the same where every sample is the float32 quotient of a whole count and the stated gain, as in most files.
     """
     gain = np.array([] if stated is None else stated, dtype=np.float64)
     if signal.dtype != np.float32 or gain.shape != (len(signal),) or not (gain == gain.astype(np.float32)).all():
@@ -129,12 +161,12 @@ def exact_counts(signal: np.ndarray, stated: ArrayLike | None) -> tuple[np.ndarr
 
 
 def signal_hash(counts: np.ndarray) -> int:
-    """Number of a signal, 0 to 2**64 - 1: equal for equal counts, whatever is said of gain, sampling rate and leads.
+    """Number of a signal, 0 to 2**64 - 1: equal for equal counts, whatever their gain, sampling rate and leads.
 
     Different signals may share a number: among a million of them, with a probability of about 3e-8.
 
     Args:
-        counts: int16, (leads, samples) or flat as a row of a corpus has it.
+        counts: int16, (leads, samples) or flat as in a row of a corpus.
     """
     return xxhash.xxh3_64_intdigest(np.ascontiguousarray(counts, dtype="<i2").data)
 
@@ -146,12 +178,10 @@ def read_record(path: str | os.PathLike[str], ecg_id: str, **options: Any) -> Ec
         SkipRecord: there is no such file, or it cannot be read.
     """
     path = Path(path)
-    if not path.exists() and not path.with_name(f"{path.name}.hea").exists():  # a WFDB record has no extension
-        raise SkipRecord(ecg_id, "file missing", str(path))
-    try:
+    with skipping_failures(ecg_id, path):
+        if not path.exists() and not path.with_name(f"{path.name}.hea").exists():  # a WFDB record has no extension
+            raise SkipRecord(ecg_id, "file missing", str(path))
         return read_ecg(path, **options)
-    except ValueError as error:
-        raise SkipRecord(ecg_id, "unreadable", str(error)) from error
 
 
 def row_from_record(
@@ -163,16 +193,16 @@ def row_from_record(
     adc_gain: ArrayLike | None = None,
     **columns: Any,
 ) -> dict[str, Any]:
-    """Row of a corpus that stands for one record.
+    """Row of a corpus for one record.
 
     Args:
-        record: signal, report, age and sex. A blank report, an age outside 0 to `OLDEST_AGE` and a sex that is neither
-            female nor male become None.
+        record: signal, report, age and sex. A report that is blank or says that there is none (`stated_text`), an age
+            outside 0 to `OLDEST_AGE` and a sex that `canonical_sex` does not know become None.
         ecg_id: name of the record, unique in the corpus.
         patient_id: name of the patient, or None where unknown.
         report_language: ISO 639-1 code of the report's language, or None.
-        adc_gain: counts per unit, one a lead; by default what the record's source stated, and in any case gains that
-            lose nothing where there are such (`faithful_gain`).
+        adc_gain: counts per unit, one per lead; by default those of the source, or gains that lose no precision where
+            there are such (`faithful_gain`).
         columns: the task columns (lists of label names) and the extra columns of the corpus.
     """
     exact = exact_counts(record.signal, record.metadata.get("adc_gain")) if adc_gain is None else None
@@ -181,7 +211,7 @@ def row_from_record(
             adc_gain = faithful_gain(record.signal, record.metadata.get("adc_gain"))
         exact = quantise(record.signal, adc_gain)
     counts, gain = exact
-    report = (record.report or "").strip() or None
+    report = stated_text(record.report)
     row = {
         "ecg_id": ecg_id,
         "patient_id": patient_id,
@@ -194,7 +224,7 @@ def row_from_record(
         "report": report,
         "report_language": report_language if report else None,
         "age": record.age if record.age is not None and 0 <= record.age <= OLDEST_AGE else None,
-        "sex": SEXES.get((record.sex or "").strip().lower()),
+        "sex": canonical_sex(record.sex),
     }
     if twice := row.keys() & columns.keys():
         raise ValueError(f"columns {sorted(twice)} follow from the record; change the record itself")
@@ -202,14 +232,14 @@ def row_from_record(
 
 
 def record_from_row(row: Mapping[str, Any]) -> EcgRecord:
-    """Record that a row of a corpus stands for: float32 (leads, samples) in `units`, NaN where samples are missing."""
+    """Record of a row of a corpus: float32 (leads, samples) in `units`, NaN where samples are missing."""
     return records_from_rows([row])[0]
 
 
 def records_from_rows(rows: Sequence[Mapping[str, Any]]) -> list[EcgRecord]:
-    """Records that rows of a corpus stand for, see `record_from_row`. Their signals are parts of one array."""
+    """Records of rows of a corpus, see `record_from_row`. Their signals are parts of one array."""
     counts = [_counts_of_row(row) for row in rows]
-    # Asked of the system in one piece: many small ones that are given back together cost more than all the rest.
+    # Allocated in one piece: many small arrays that are freed together cost more than all the rest.
     samples = np.empty(sum(each.size for each in counts), dtype=np.float32)
     records = []
     start = 0
@@ -250,7 +280,10 @@ def _counts_of_row(row: Mapping[str, Any]) -> np.ndarray:
 
 
 def table_from_rows(rows: Sequence[Mapping[str, Any]], features: datasets.Features) -> pa.Table:
-    """Arrow table of rows; signals go from NumPy to Arrow as they are, never sample by sample."""
+    """Arrow table of rows; signals go from NumPy to Arrow as whole arrays."""
+    import datasets
+    import pyarrow as pa
+
     schema = features.arrow_schema
     for row in rows:
         if row.keys() != features.keys():

@@ -10,6 +10,8 @@ import numpy as np
 
 from merit_hf.leads_merit import canonical_leads, canonical_units, shape_message, to_millivolts
 
+from .sex import canonical_sex
+
 
 @dataclass(eq=False)
 class EcgRecord:
@@ -23,7 +25,7 @@ class EcgRecord:
             converted, so afterwards it is "mV" or "zscore".
         record_id: name of the record, if it has one.
         report: free-text report, if there is one.
-        age: in years. sex: as the source writes it.
+        age: in years. sex: "female" or "male", in any spelling that `canonical_sex` knows; all others become None.
         metadata: whatever else the source says. Where samples were stored as counts, "adc_gain" holds the counts per
             unit of the finished record (mV, or one z-score), one a lead, so that the counts can be had back exactly.
 
@@ -53,6 +55,7 @@ class EcgRecord:
         if not (np.isfinite(self.sampling_rate) and self.sampling_rate > 0):
             raise ValueError(f"sampling_rate must be a positive number of Hz, got {self.sampling_rate!r}.")
         self.sampling_rate = float(self.sampling_rate)
+        self.sex = canonical_sex(self.sex)
         units = canonical_units(self.units)
         self.signal = np.ascontiguousarray(to_millivolts(signal, units), dtype=np.float32)
         self.units = "zscore" if units == "zscore" else "mV"

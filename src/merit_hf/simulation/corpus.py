@@ -8,13 +8,10 @@ another sampling rate, noise level or with fewer leads. The ECG itself is in `si
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import datasets
 import numpy as np
 
 from merit_hf.command_line import option
@@ -26,7 +23,7 @@ from merit_hf.io.record import EcgRecord
 from merit_hf.leads_merit import STANDARD_12, canonical_lead
 
 from .findings import BY_CODE, CODES, NORMAL, Form, apply_form, check_prevalence, draw_findings, draw_form
-from .reports import write_report
+from .reports import draw_report
 from .simulator import SimulatedEcg, check_recording, draw_anatomy, draw_parameters, redraw_recording, simulate_ecg
 
 TASK = "findings"
@@ -46,15 +43,9 @@ SCALAR_MEASUREMENTS = (
     "num_ectopic",
 )
 LEAD_MEASUREMENTS = ("p_amplitudes", "r_amplitudes", "s_amplitudes", "st_levels", "t_amplitudes")
-PARAMETERS: Mapping[str, Any] = {
-    "parameters": {
-        **{name: datasets.Value("float32") for name in SCALAR_MEASUREMENTS},
-        **{name: datasets.List(datasets.Value("float32")) for name in LEAD_MEASUREMENTS},
-    }
-}
 
 
-class Recording(NamedTuple):
+class SimulatedRecording(NamedTuple):
     """Which recording of which patient; both count from 0."""
 
     patient: int
@@ -77,8 +68,6 @@ class SyntheticCorpus(CorpusBuilder):
         schema=lambda: dict.fromkeys(CODES),
     )
 
-    extra_features = PARAMETERS
-
     def __post_init__(self) -> None:
         if self.num_records < 1:
             raise ValueError(f"num_records={self.num_records}, expected at least 1")
@@ -93,19 +82,32 @@ class SyntheticCorpus(CorpusBuilder):
             )
         self.prevalence = check_prevalence(self.prevalence)
 
+    def extra_features(self) -> dict[str, Any]:
+        from datasets import List, Value
+
+        return {
+            "parameters": {
+                **{name: Value("float32") for name in SCALAR_MEASUREMENTS},
+                **{name: List(Value("float32")) for name in LEAD_MEASUREMENTS},
+            }
+        }
+
     def tasks(self) -> dict[str, list[str]]:
         return {TASK: list(CODES)}
 
-    def work(self) -> dict[str, list[Recording]]:
-        """Recordings by split. Of every ten patients in a row, eight are for training and one for each other split."""
-        items: dict[str, list[Recording]] = {"train": [], "validation": [], "test": []}
+    def work(self) -> dict[str, list[SimulatedRecording]]:
+        """Recordings by split: of every ten patients in a row, eight in train and one in each of the others.
+
+        So a larger corpus keeps the splits of a smaller one, which a draw by quota would not.
+        """
+        items: dict[str, list[SimulatedRecording]] = {"train": [], "validation": [], "test": []}
         patient, left = 0, self.num_records
         while left:
             if patient % len(SPLIT_OF_TEN) == 0:
                 splits = record_generator(self.seed, 0, patient, "synthetic split").permutation(SPLIT_OF_TEN)
             number = min(left, self._num_recordings(patient))
             split = str(splits[patient % len(SPLIT_OF_TEN)])
-            items[split] += [Recording(patient, recording) for recording in range(number)]
+            items[split] += [SimulatedRecording(patient, recording) for recording in range(number)]
             left -= number
             patient += 1
         return items
@@ -114,7 +116,7 @@ class SyntheticCorpus(CorpusBuilder):
         generator = record_generator(self.seed, 0, patient, "synthetic recordings")
         return 1 + int(generator.choice(len(NUM_RECORDINGS_SHARES), p=NUM_RECORDINGS_SHARES))
 
-    def findings(self, item: Recording) -> tuple[str, ...]:
+    def findings(self, item: SimulatedRecording) -> tuple[str, ...]:
         """Codes of one recording: lasting findings of the patient's first recording stay."""
         first = draw_findings(record_generator(self.seed, 0, item.patient, "synthetic findings"), self.prevalence)
         if item.number == 0:
@@ -123,7 +125,7 @@ class SyntheticCorpus(CorpusBuilder):
         return draw_findings(generator, self.prevalence, first)
 
     def simulate(
-        self, item: Recording, codes: Sequence[str] | None = None
+        self, item: SimulatedRecording, codes: Sequence[str] | None = None
     ) -> tuple[SimulatedEcg, dict[str, Form], str]:
         """The ECG of one recording, the form of each of its findings, and its report.
 
@@ -151,10 +153,10 @@ class SyntheticCorpus(CorpusBuilder):
             noise=self.noise,
         )
         words = record_generator(self.seed, item.number, item.patient, "synthetic report")
-        report = write_report(codes, forms, float(ecg.measurements["heart_rate"]), words)  # type: ignore[arg-type]
+        report = draw_report(codes, forms, float(ecg.measurements["heart_rate"]), words)  # type: ignore[arg-type]
         return ecg, forms, report
 
-    def record(self, item: Recording, codes: Sequence[str] | None = None) -> tuple[EcgRecord, SimulatedEcg]:
+    def record(self, item: SimulatedRecording, codes: Sequence[str] | None = None) -> tuple[EcgRecord, SimulatedEcg]:
         """One recording as an `EcgRecord` in mV, and the simulation behind it."""
         ecg, _, report = self.simulate(item, codes)
         person = record_generator(self.seed, 0, item.patient, "synthetic person")
@@ -170,8 +172,8 @@ class SyntheticCorpus(CorpusBuilder):
         )
         return record, ecg
 
-    def row(self, item: Recording) -> dict[str, Any]:
-        item = Recording(*item)
+    def row(self, item: SimulatedRecording) -> dict[str, Any]:
+        item = SimulatedRecording(*item)
         codes = self.findings(item)
         record, ecg = self.record(item, codes)
         parameters = dict(ecg.measurements)
@@ -219,13 +221,16 @@ class SyntheticCorpus(CorpusBuilder):
         )
 
 
-SAMPLE = Recording(patient=3, number=0)
+SAMPLE = SimulatedRecording(patient=3, number=0)
 SAMPLE_CODES = ("AFIB", "LBBB")
 SAMPLE_CORPUS = SyntheticCorpus(sampling_rate=500, seed=2026)
 
 
 def sample_arrays() -> dict[str, Any]:
-    """The record that ships with the package: 10 s of 12 leads at 500 Hz, as int16 counts, and its report."""
+    """The record that ships with the package: 10 s of 12 leads at 500 Hz, as int16 counts, and its report.
+
+    `io/sample_record.npz` was written by `numpy.savez_compressed(path, **sample_arrays())`.
+    """
     record, _ = SAMPLE_CORPUS.record(SAMPLE, SAMPLE_CODES)
     counts, gain = quantise(record.signal, [ADC_GAIN] * len(record.lead_names))
     return {
@@ -237,10 +242,3 @@ def sample_arrays() -> dict[str, Any]:
         "report": np.array(record.report),
         "record_id": np.array("synthetic-sample"),
     }
-
-
-def write_sample(path: str | os.PathLike[str]) -> None:
-    """Writes the shipped record as a compressed .npz without pickled objects."""
-    if Path(path).suffix != ".npz":
-        raise ValueError(f"path={str(path)!r}, expected a name that ends in .npz")
-    np.savez_compressed(path, **sample_arrays())

@@ -62,7 +62,7 @@ class Finding:
     """A diagnostic statement of the corpus.
 
     `section`: place in a report. `prevalence`: default share of records. `lasting`: stays with the patient in later
-    recordings. `minor`: a report may leave it out. `excludes`: codes that cannot stand beside it (either side may
+    recordings. `minor`: a report may leave it out. `excludes`: codes that cannot occur with it (either side may
     say so).
     """
 
@@ -469,7 +469,7 @@ NORMAL_PHRASES = (
 
 
 def compatible(code: str, present: Iterable[str]) -> bool:
-    """Whether the finding can stand beside all those present."""
+    """Whether the finding can occur together with all those present."""
     return all(
         code != other and other not in BY_CODE[code].excludes and code not in BY_CODE[other].excludes
         for other in present

@@ -1,7 +1,7 @@
 """Reports of simulated ECGs: the same finding in many words, as different readers would put it.
 
-Only wording lives here; the phrases of each finding stand in `findings.py`. Like real reports they name what was
-found, leave nearly all numbers out, sometimes pass over a minor finding, and never state what is not so.
+Only wording is here; the phrases of each finding are in `findings.py`. Like real reports, they name findings, leave
+out nearly all numbers, sometimes omit a minor finding, and never state anything false.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _one(options: Sequence[str], generator: np.random.Generator) -> str:
 def _phrase(code: str, form: Form, framed: bool, generator: np.random.Generator) -> str:
     own = form.phrases and (not BY_CODE[code].phrases or generator.random() < 0.5)
     phrase = _one(form.phrases if own else BY_CODE[code].phrases, generator)
-    # A phrase of two clauses takes no frame: "st elevation, infarction possible noted" is nobody's English.
+    # A phrase of two clauses takes no frame: "st elevation, infarction possible noted" is not English.
     if not framed or "," in phrase:
         return phrase
     return _one(DISEASE_FRAMES if BY_CODE[code].section == "structure" else FRAMES, generator).format(phrase)
@@ -112,7 +112,7 @@ def _finding_statements(
     return statements
 
 
-def write_report(
+def draw_report(
     codes: Sequence[str], forms: Mapping[str, Form], heart_rate: float, generator: np.random.Generator
 ) -> str:
     """The report of one recording.

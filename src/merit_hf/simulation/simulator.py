@@ -134,7 +134,7 @@ PATIENT_RANGES: dict[str, tuple[float, float]] = {
     "t_anterior": (0.10, 0.26),
     "t_width": (0.110, 0.135),
 }
-# ... and those that differ from one recording to the next.
+# ... and those that vary between recordings.
 RECORD_RANGES: dict[str, tuple[float, float]] = {
     "heart_rate": (62.0, 94.0),
     "rr_variation": (0.008, 0.05),
@@ -173,11 +173,6 @@ class SimulatedEcg:
     sampling_rate: float
     beats: BeatTimes
     measurements: dict[str, float | list[float] | None]
-
-
-def typical_anatomy() -> Anatomy:
-    """The anatomy with published lead coefficients and template beats."""
-    return Anatomy(PRECORDIAL_COEFFICIENTS, np.ones(5), np.zeros((5, 3)))
 
 
 def draw_anatomy(generator: np.random.Generator) -> Anatomy:
@@ -338,7 +333,7 @@ def measure(
 
     Times in ms, rate per minute, axis in degrees, voltages in mV; the lists have one value for each of
     `STANDARD_12`. `heart_rate` and `rr_deviation` (standard deviation) come from the beats inside the record;
-    `pr_interval`, `p_duration` and `p_amplitudes` are null without P waves. `st_levels` stand 60 ms after the J
+    `pr_interval`, `p_duration` and `p_amplitudes` are null without P waves. `st_levels` are measured 60 ms after the J
     point. `t_amplitudes` are the larger deflection with its sign.
     """
     onsets = np.sort(np.concatenate([beats.conducted, beats.ectopic]))

@@ -20,7 +20,7 @@ from merit_hf.data.build.write import write_corpus
 from merit_hf.data.corpora.csn import Csn, labels_from_acronyms
 from merit_hf.data.corpora.diagnosis_codes import diagnosis_codes
 from merit_hf.data.row import record_from_row
-from merit_hf.data.splits import SPLITS, patient_split
+from merit_hf.data.splits import SPLITS, draw_splits
 from merit_hf.leads_merit import STANDARD_12
 
 COMMAND = Path(__file__).resolve().parents[3] / "dataset_scripts" / "csn.py"
@@ -120,6 +120,7 @@ def test_real_records_are_the_files_own(real_corpus: Path, real_data: Path) -> N
         for line in merl_lines(real_data, part)
     }
     shared = 0
+    drawn = draw_splits(paths)
     corpus = load_corpus(real_corpus)
     names = corpus["train"].features["labels"].feature.names
     for split, rows in corpus.items():
@@ -135,7 +136,7 @@ def test_real_records_are_the_files_own(real_corpus: Path, real_data: Path) -> N
             assert (row["age"], row["sex"]) == (float(facts["Age"]), facts["Sex"].lower())
             assert row["diagnosis_codes"] == facts["Dx"].split(",")
             assert row["report"] is None
-            assert split == patient_split(name)
+            assert split == drawn[name]
             if name in published:
                 shared += 1
                 assert {names[number] for number in row["labels"]} == published[name][1] & set(names)

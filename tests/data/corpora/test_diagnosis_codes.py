@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from merit_hf.data.corpora.challenge_corpus import diagnosis_terms
 from merit_hf.data.corpora.diagnosis_codes import diagnosis_codes, parse_diagnosis_codes
-from merit_hf.data.corpora.physionet_challenge import diagnosis_terms
 
 
 def content(**changes: Any) -> str:

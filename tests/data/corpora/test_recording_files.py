@@ -1,6 +1,7 @@
 """A folder of recordings of any formats: what counts as one, its name and patient, and a corpus made of it."""
 
 import csv
+import os
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from merit_hf.data.build.open import load_corpus
 from merit_hf.data.build.write import write_corpus
 from merit_hf.data.corpora.recording_files import find_recordings, match_recordings, patient_of, recording_names
 from merit_hf.data.corpora.table import TableCorpus
-from merit_hf.data.splits import patient_split
+from merit_hf.data.splits import draw_splits
+from merit_hf.io import EcgRecord, read_ecg
 from merit_hf.leads_merit import STANDARD_12
 
 LEADS = list(STANDARD_12)
@@ -60,9 +62,76 @@ def test_what_counts_as_a_recording(folder: Path) -> None:
         find_recordings(folder / "empty")
 
 
+def test_no_header_vanishes_from_the_list(tmp_path: Path) -> None:
+    def write(name: str, text: str) -> None:
+        (tmp_path / f"{name}.hea").write_text(text)
+
+    write("itself", "itself/1 1 250 500\nitself 500\n")
+    write("a", "a/1 1 250 500\nb 500\n")  # a and b name each other: one of them stands for both
+    write("b", "b/1 1 250 500\na 500\n")
+    write("long", "long/1 1 250 500\nmiddle 500\n")
+    write("middle", "middle/1 1 250 500\nend 500\n")
+    write("end", "end 1 250 500\nend.dat 16 200 16 0 0 0 0 I\n")
+    (tmp_path / "end.dat").write_bytes(b"\0" * 1000)
+    (tmp_path / "gone.hea").symlink_to(tmp_path / "nowhere.hea")
+    np.savez(tmp_path / "gone.npz", signal=signal(1), sampling_rate=500.0, lead_names=LEADS)
+    (tmp_path / "linked").symlink_to(tmp_path)
+    assert find_recordings(tmp_path) == ["a.hea", "gone.hea", "gone.npz", "itself.hea", "linked", "long.hea"]
+
+
+def test_every_bad_file_is_listed_and_the_good_ones_are_converted(tmp_path: Path) -> None:
+    folder = tmp_path / "ecgs"
+    folder.mkdir()
+    for number in range(4):
+        np.savez(folder / f"{number}.npz", signal=signal(number), sampling_rate=500.0, lead_names=LEADS)
+    good = (folder / "0.npz").read_bytes()
+    (folder / "cut.npz").write_bytes(good[:700] + b"\xff" * 40)
+    (folder / "nothing.npz").write_bytes(b"")
+    (folder / "damaged.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': Fal")
+    (folder / "gone.hea").symlink_to(folder / "nowhere.hea")
+    (folder / "itself.hea").write_text("itself/1 1 250 500\nitself 500\n")
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / "linked").symlink_to(tmp_path)
+    os.mkfifo(folder / "pipe.hea")
+    Path(os.fsdecode(os.fsencode(folder) + b"/M\xfcller.npz")).write_bytes(good[:-40])
+    Path(os.fsdecode(os.fsencode(folder) + b"/M\xe4rz.npz")).write_bytes((folder / "3.npz").read_bytes())
+    (folder / "3.npz").unlink()
+    summary = write_corpus(TableCorpus(files=str(folder)), tmp_path / "C")
+    names = [row["ecg_id"] for split in load_corpus(tmp_path / "C").values() for row in split]
+    assert sorted(names) == ["0", "1", "2", r"M\udce4rz"]
+    with open(tmp_path / "C" / "skipped.csv", newline="", encoding="utf-8") as file:
+        skipped = {line["ecg_id"]: line for line in csv.DictReader(file)}
+    bad = {"cut", "nothing", "damaged", "gone", "itself", "loop", "linked", "pipe", r"M\udcfcller"}
+    assert set(skipped) == bad
+    for name, line in skipped.items():
+        assert str(folder / name) in line["detail"], line
+        assert "\n" not in line["detail"], line
+    assert sum(summary.records.values()) == 4
+
+
+def test_an_error_of_any_type_skips_one_file_and_names_the_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        np.savez(tmp_path / f"{number}.npz", signal=signal(number), sampling_rate=500.0, lead_names=LEADS)
+
+    def read(path: Path, **options: object) -> EcgRecord:
+        if path.stem == "0":
+            raise MemoryError("Unable to allocate 8 TiB")
+        return read_ecg(path)
+
+    monkeypatch.setattr("merit_hf.data.row.read_ecg", read)
+    summary = write_corpus(TableCorpus(files=str(tmp_path)), tmp_path / "C")
+    assert [line[1:] for line in summary.skipped] == [
+        ("0", "unreadable", f"{tmp_path / '0.npz'}: MemoryError: Unable to allocate 8 TiB")
+    ]
+
+
 def test_names() -> None:
     paths = ["a/1.hea", "a/2.xml", "b/1.npz", "b/1.dcm"]
     assert recording_names(paths) == ["a/1", "a/2", "b/1.npz", "b/1.dcm"]
+    # The short name of x.a.npz is the whole path of another file.
+    assert recording_names(["x.a", "x.b", "x.a.npz"]) == ["x.a", "x.b", "x.a.npz"]
     found = match_recordings(paths, ["2", "1", "a/1", "b/1.dcm", "3"])
     assert found == {
         "2": ["a/2.xml"],
@@ -89,8 +158,10 @@ def test_every_file_of_a_folder_is_a_record(folder: Path, tmp_path: Path) -> Non
         np.testing.assert_allclose(counts / np.array(row["adc_gain"])[:, None], signal(int(name[-2:])), atol=1e-6)
         assert row["patient_id"] is None
     assert [line[1:3] for line in summary.skipped] == [("LICENSE", "no known format")]
+    drawn = draw_splits(rows)  # LICENSE is no recording, so it takes nobody's place
+    assert sorted(drawn.values()) == ["test", "train", "train", "validation"]
     for split, items in corpus.work().items():
-        assert all(patient_split(item.ecg_id) == split for item in items)
+        assert all(drawn.get(item.ecg_id, "train") == split for item in items)
     assert "recordings of one patient may be in different splits" in "".join(corpus.notes())
 
 
@@ -104,7 +175,7 @@ def test_files_are_found_by_the_ecg_id_of_a_table(folder: Path, tmp_path: Path) 
     with open(tmp_path / "C" / "skipped.csv", newline="", encoding="utf-8") as file:
         skipped = {line["ecg_id"]: (line["reason"], line["detail"]) for line in csv.DictReader(file)}
     assert skipped["19"] == ("several files", "19.npz, ward/19.npz")
-    assert skipped["21"] == ("no file", f"none below {folder} is named 21")
+    assert skipped["21"] == ("no file", f"no file below {folder} is named 21")
     assert "files that no line of the table names: 2 (the first: 20.npy)" in "".join(corpus.notes())
 
 

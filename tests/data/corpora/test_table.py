@@ -4,6 +4,7 @@ import ast
 import csv
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from merit_hf.data.build.open import load_corpus
 from merit_hf.data.build.write import write_corpus
 from merit_hf.data.corpora.table import TableCorpus
 from merit_hf.data.row import record_from_row
-from merit_hf.data.splits import patient_split
+from merit_hf.data.splits import draw_splits
 from merit_hf.leads_merit import STANDARD_12
 
 COMMAND = Path(__file__).resolve().parents[3] / "dataset_scripts" / "from_table.py"
@@ -119,9 +120,11 @@ def test_folds_and_drawn_splits(make: Callable[..., TableCorpus]) -> None:
     found = {split: [item.line for item in items] for split, items in make(folds).work().items()}
     assert found == {"train": [0, 1], "validation": [2], "test": [3]}
     drawn = make(without)
+    expected = draw_splits(["3", "2", "1"])
+    assert sorted(expected.values()) == ["test", "train", "validation"]
     for split, items in drawn.work().items():
-        assert all(patient_split(("1", "1", "2", "3")[item.line]) == split for item in items)
-    assert any("patients were drawn" in note for note in drawn.notes())
+        assert all(expected[("1", "1", "2", "3")[item.line]] == split for item in items)
+    assert any("drawn by patient" in note for note in drawn.notes())
 
 
 def test_notes_say_what_was_not_used(make: Callable[..., TableCorpus]) -> None:
@@ -135,11 +138,12 @@ def test_notes_say_what_was_not_used(make: Callable[..., TableCorpus]) -> None:
 
 
 def test_tasks_from_other_columns_and_from_dicts(make: Callable[..., TableCorpus], tmp_path: Path) -> None:
-    cells = ["{'NORM': 100.0, 'SR': 0.0}", '{"SR": null}', "['B', \"NORM\"]", ""]
+    # In PTB-XL's column a likelihood of 0 means that none is stated: the record has the code.
+    cells = ["{'NORM': 100.0, 'SR': 0.0}", '{"SR": 15}', "['B', \"NORM\"]", ""]
     lines = [{**line, "scp_codes": cell} for line, cell in zip(LINES, cells, strict=True)]
     corpus = make(lines, task_columns=["labels", "all=scp_codes"])
     assert corpus.tasks() == {"labels": ["A", "B", "C"], "all": ["B", "NORM", "SR"]}
-    assert corpus.notes() == ["sex: 0, 1 left empty; what it means: --sex_codes 0=male 1=female"]
+    assert corpus.notes() == ["sex: 0, 1 left empty; say what it means: --sex_codes 0=male 1=female"]
     found = rows(corpus, tmp_path / "C")
     assert [row["all"] for split in found.values() for row in split] == [[1, 2], [2], [0, 1], []]
 
@@ -151,8 +155,100 @@ def test_tasks_from_lists_and_structs_of_parquet(tmp_path: Path) -> None:
     ]
     pd.DataFrame(lines).to_parquet(tmp_path / "records.parquet")
     corpus = TableCorpus(records=str(tmp_path / "records.parquet"))
-    assert corpus.tasks() == {"all": ["NORM", "SR"], "labels": ["A", "B"]}
-    assert corpus._labels(0, "all") == ["SR"]
+    assert corpus.tasks() == {"all": ["NORM"], "labels": ["A", "B"]}
+    assert [corpus._labels(line, "all") for line in range(2)] == [[], ["NORM"]]
+
+
+def test_likelihoods_need_a_threshold_outside_of_scp_codes(make: Callable[..., TableCorpus]) -> None:
+    cells = ["{'NORM': 0.9, 'AF': 0.2}", "{'AF': 1}", "", "{'NORM': 0}"]
+    lines = [{**line, "labels": cell} for line, cell in zip(LINES, cells, strict=True)]
+    with pytest.raises(ValueError, match=r"record '007': labels is a dict in which 'NORM' is 0.9.*label_threshold"):
+        make(lines).tasks()
+    half = make(lines, label_threshold=0.5)
+    assert [half._labels(line, "labels") for line in range(4)] == [["NORM"], ["AF"], [], []]
+    every = make(lines, label_threshold=0)
+    assert [every._labels(line, "labels") for line in range(4)] == [["AF", "NORM"], ["AF"], [], ["NORM"]]
+    with pytest.raises(ValueError, match="label_threshold must be a finite number, not nan"):
+        make(lines, label_threshold=float("nan"))
+
+
+def test_scp_codes_that_are_flags_and_those_with_a_threshold(make: Callable[..., TableCorpus]) -> None:
+    def labels(*cells: str, **options: Any) -> list[list[str]]:
+        lines = [{**line, "scp_codes": cell} for line, cell in zip(LINES, cells, strict=False)]
+        corpus = make(lines, COUNTS[: len(lines)], task_columns=["all=scp_codes"], **options)
+        return [corpus._labels(line, "all") for line in range(len(lines))]
+
+    assert labels("{'NORM': 1, 'AF': 0}", "{'NORM': 0, 'AF': 1}") == [["NORM"], ["AF"]]
+    assert labels("{'SR': 0.0}", "{'AFIB': 0.0}") == [["SR"], ["AFIB"]]
+    assert labels("{'NORM': 80.0, 'SR': 0.0}", "{'AFIB': 15.0}", label_threshold=50) == [["NORM"], []]
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "NA", "N/A", "n/a", "null", "NULL", "None", "<NA>", " ", "-", ""])
+def test_words_for_missing_are_empty_cells(word: str, make: Callable[..., TableCorpus], tmp_path: Path) -> None:
+    found = dict.fromkeys(("report", "labels", "sex", "age", "patient_id"), word)
+    lines = [{**line, "age": 50, **(found if number == 0 else {})} for number, line in enumerate(LINES)]
+    row = rows(make(lines, sex_codes=["0=male", "1=female"]), tmp_path / "C")["train"][0]
+    assert (row["report"], row["labels"], row["sex"], row["age"], row["patient_id"]) == (None, [], None, None, None)
+
+
+def test_a_word_for_missing_inside_a_report_is_text(make: Callable[..., TableCorpus], tmp_path: Path) -> None:
+    texts = ["Na 140, no ischemia", "none of the leads is bad", "na na", "null hypothesis"]
+    lines = [{**line, "report": text} for line, text in zip(LINES, texts, strict=True)]
+    found = rows(make(lines), tmp_path / "C")
+    assert [row["report"] for split in found.values() for row in split] == texts
+
+
+def test_ages_and_ids_that_cannot_be(make: Callable[..., TableCorpus], tmp_path: Path) -> None:
+    ages = ["inf", "-3", "300", "61.5"]
+    corpus = make([{**line, "age": age} for line, age in zip(LINES, ages, strict=True)])
+    found = rows(corpus, tmp_path / "C")
+    assert [row["age"] for split in found.values() for row in split] == [None, None, None, 61.5]
+    assert "age: -3, 300, inf left empty; expected years, 0 to 120" in corpus.notes()
+    with pytest.raises(ValueError, match="ecg_id is empty in line 1"):
+        make([LINES[0], {**LINES[1], "ecg_id": "nan"}, *LINES[2:]])
+    unknown = [{"ecg_id": line["ecg_id"], "patient_id": "nan"} for line in LINES]
+    with pytest.raises(ValueError, match="patient_id is needed to draw splits"):
+        make(unknown).work()
+
+
+def test_splits_are_drawn_by_quota(make: Callable[..., TableCorpus], tmp_path: Path) -> None:
+    def splits(number: int, order: int) -> dict[str, str]:
+        lines = [{"ecg_id": str(n), "patient_id": f"p{n}"} for n in range(number)][::order]
+        work = make(lines, np.ones((number, 12, 50))).work()
+        return {item.ecg_id: split for split, items in work.items() for item in items}
+
+    assert Counter(splits(12, 1).values()) == {"train": 10, "validation": 1, "test": 1}
+    assert Counter(splits(3, 1).values()) == {"train": 1, "validation": 1, "test": 1}
+    assert splits(12, 1) == splits(12, -1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ecg_id,split,report\n1,train,a,b\n2,train,c,d\n", "more cells than its header"),
+        ("ecg_id,split\n1,train\n2,train,x,y\n", "cannot be read as a CSV or Parquet table"),
+        ("", "cannot be read as a CSV or Parquet table"),
+        ("ecg_id,split\n", "has no lines"),
+    ],
+)
+def test_tables_that_cannot_be_read(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "records.csv").write_text(text)
+    np.save(tmp_path / "signals.npy", COUNTS[:2])
+    with pytest.raises(ValueError, match=message) as caught:
+        TableCorpus(records=str(tmp_path / "records.csv"), signals=str(tmp_path / "signals.npy"), sampling_rate=100.0)
+    assert "records.csv" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_arrays_and_parquet_files_are_named(make: Callable[..., TableCorpus], tmp_path: Path) -> None:
+    make()
+    for name, content in [("s.npy", b"\x93NUMPY\x01\x00v\x00{'descr'"), ("r.parquet", b"PAR1 and no more")]:
+        (tmp_path / name).write_bytes(content)
+    table, array = str(tmp_path / "records.csv"), str(tmp_path / "signals.npy")
+    with pytest.raises(ValueError, match=r"s.npy cannot be read as a .npy array"):
+        TableCorpus(records=table, signals=str(tmp_path / "s.npy"), sampling_rate=100.0)
+    with pytest.raises(ValueError, match=r"r.parquet cannot be read as a CSV or Parquet table"):
+        TableCorpus(records=str(tmp_path / "r.parquet"), signals=array, sampling_rate=100.0)
 
 
 def changed(**columns: str) -> list[dict[str, Any]]:
@@ -180,7 +276,7 @@ def changed(**columns: str) -> list[dict[str, Any]]:
             {"lines": changed(labels="{'NORM': 100.0")},
             r"record '007': labels is \"{'NORM': 100.0\", which is no list or",
         ),
-        ({"lines": changed(labels="[['A'], 'B']")}, r"record '007': labels is .*which is no list or dict"),
+        ({"lines": changed(labels="[['A'], 'B']")}, r"record '007': labels is a list with \['A'\] in it"),
         ({"sex_codes": ["1=girl"]}, "'1=girl' is not CODE=female or CODE=male"),
         ({"lines": changed(split="holdout")}, "record '007': split is 'holdout'"),
         ({"lines": changed(ecg_id="")}, "ecg_id is empty in line 0"),

@@ -16,9 +16,9 @@ from merit_hf.data.build.builder import CorpusBuilder
 from merit_hf.data.build.card import CardFacts
 from merit_hf.data.build.open import load_corpus
 from merit_hf.data.build.write import write_corpus
-from merit_hf.data.description.counts import Histograms, Tally
 from merit_hf.data.description.signal_statistics import SignalStatistics
 from merit_hf.data.description.text import description_text
+from merit_hf.data.description.value_counts import Histograms, ValueCounts
 from merit_hf.data.row import record_from_row, row_from_record
 from merit_hf.io import EcgRecord
 from merit_hf.leads_merit import STANDARD_12
@@ -233,7 +233,7 @@ def test_nothing_is_kept_but_counts() -> None:
 def test_tallies_against_numpy() -> None:
     generator = np.random.default_rng(0)
     values = generator.normal(50, 20, 5000).round()
-    tally = Tally(step=1.0)
+    tally = ValueCounts(step=1.0)
     for part in np.array_split(np.append(values, np.nan), 7):
         tally.add(part)
     summary = tally.summary()
@@ -241,7 +241,7 @@ def test_tallies_against_numpy() -> None:
     assert summary["count"] == 5000
     assert summary["p25"] == np.percentile(values, 25, method="inverted_cdf")
     assert len(summary["histogram"]["counts"]) <= 40
-    assert Tally(step=1.0).summary() is None
+    assert ValueCounts(step=1.0).summary() is None
     histograms = Histograms(rows=2, step=0.01, limit=5.0)
     pair = generator.normal(0, 1, (2, 4000))
     pair[1, :100] = np.nan

@@ -14,7 +14,7 @@ from file_server import FileServer
 from mimic_tree import write_tree
 
 from merit_hf.command_line import run_command
-from merit_hf.commands.corpora.conversion import conversion
+from merit_hf.commands.corpora.convert_command import convert_command
 from merit_hf.data.build.builder import CorpusBuilder
 from merit_hf.data.build.open import load_corpus
 from merit_hf.data.corpora.cpsc2018 import Cpsc2018
@@ -22,7 +22,8 @@ from merit_hf.data.corpora.csn import Csn
 from merit_hf.data.corpora.mimic_iv_ecg import MimicIvEcg
 from merit_hf.data.corpora.ptb_xl import PtbXl
 from merit_hf.data.fetch.http import DownloadError
-from merit_hf.data.fetch.physionet import LOCK, MOST_REFUSED, PhysioNetProject, download_files
+from merit_hf.data.fetch.physionet import LOCK, MOST_REFUSED, download_files
+from merit_hf.data.fetch.project import PhysioNetProject
 from merit_hf.simulation.corpus import SyntheticCorpus
 
 PROJECT = PhysioNetProject("made", "1.0")
@@ -191,7 +192,7 @@ def run(
 ) -> tuple[int, str]:
     """Exit status and last line of the errors."""
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    main: Any = conversion(corpus)
+    main: Any = convert_command(corpus)
     try:
         run_command(main, main.__annotations__["arguments"], "", words)
     except SystemExit as stop:

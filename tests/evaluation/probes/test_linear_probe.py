@@ -172,7 +172,7 @@ def test_bad_divisions_are_refused(splits, tmp_path):
     with pytest.raises(ValueError, match="task 'rhythm' is not in this corpus"):
         linear_probe(SignalFeatures(), splits, "rhythm")
     shared = datasets.concatenate_datasets([splits["test"], splits["train"].select([0])])
-    with pytest.raises(ValueError, match="1 patients are in both train and test"):
+    with pytest.raises(ValueError, match="1 patient is in both train and test"):
         probe({**splits, "test": shared}, tmp_path)
     one_class = splits["train"].map(lambda row: {"findings": [0]}, features=splits["train"].features)
     with pytest.raises(ValueError, match="there is nothing to learn"):

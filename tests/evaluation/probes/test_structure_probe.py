@@ -203,7 +203,7 @@ def test_what_cannot_be_judged_is_left_out_or_refused(splits, small_corpus, tmp_
     with pytest.raises(ValueError, match="no split 'tests'"):
         structure_probe({"known": KnownFeatures(0.1)}, splits, test_split="tests")
     shared = datasets.concatenate_datasets([splits["test"], splits["train"].select([0])])
-    with pytest.raises(ValueError, match="1 patients are in both train and test"):
+    with pytest.raises(ValueError, match="1 patient is in both train and test"):
         structure_probe({"known": KnownFeatures(0.1)}, {**splits, "test": shared})
     few = {name: split.select(range(5)) for name, split in splits.items()}
     with pytest.raises(ValueError, match="no quantity of this corpus can be judged"):

@@ -7,6 +7,6 @@ With `--download`, what data_dir does not have yet is fetched from PhysioNet fir
 
 from merit_hf.data.corpora.cpsc2018 import Cpsc2018
 
-from .conversion import conversion
+from .convert_command import convert_command
 
-main = conversion(Cpsc2018)
+main = convert_command(Cpsc2018)

@@ -7,6 +7,6 @@ With `--download`, what data_dir does not have yet is fetched from PhysioNet fir
 
 from merit_hf.data.corpora.csn import Csn
 
-from .conversion import conversion
+from .convert_command import convert_command
 
-main = conversion(Csn)
+main = convert_command(Csn)

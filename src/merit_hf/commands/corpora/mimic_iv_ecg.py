@@ -2,12 +2,12 @@
 
     merit convert mimic-iv-ecg --data_dir mimic-iv-ecg.zip --output_dir corpora/mimic-iv-ecg --num_proc 8
 
-A conversion that was stopped goes on where it was: give the same command again. With `--download --accept_size`, the
+A conversion that was stopped resumes when you give the same command again. With `--download --accept_size`, the
 archive is fetched from PhysioNet first, 33 GB.
 """
 
 from merit_hf.data.corpora.mimic_iv_ecg import MimicIvEcg
 
-from .conversion import conversion
+from .convert_command import convert_command
 
-main = conversion(MimicIvEcg)
+main = convert_command(MimicIvEcg)

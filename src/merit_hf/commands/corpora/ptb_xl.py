@@ -7,6 +7,6 @@ With `--download`, what data_dir does not have yet is fetched from PhysioNet fir
 
 from merit_hf.data.corpora.ptb_xl import PtbXl
 
-from .conversion import conversion
+from .convert_command import convert_command
 
-main = conversion(PtbXl)
+main = convert_command(PtbXl)

@@ -7,6 +7,6 @@
 
 from merit_hf.simulation.corpus import SyntheticCorpus
 
-from .conversion import conversion
+from .convert_command import convert_command
 
-main = conversion(SyntheticCorpus)
+main = convert_command(SyntheticCorpus)

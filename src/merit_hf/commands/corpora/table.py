@@ -1,7 +1,7 @@
 """Your own records, in a CSV or Parquet table, to a corpus that `datasets.load_dataset` opens.
 
-The signals stand in one array, in files that the column `path` names, or in files named as `ecg_id`; or there is no
-table at all, and every file below a folder is a record. `skipped.csv` says of each file why it was left out:
+The signals are in one array, in files that the column `path` names, or in files named like `ecg_id`; or there is no
+table at all, and every file below a folder is a record. `skipped.csv` lists each file that was left out, and why:
 
     merit convert table --records R.csv --signals X.npy --sampling_rate 500 --output_dir corpora/mine
     merit convert table --records R.csv --output_dir corpora/mine
@@ -17,6 +17,6 @@ Integer arrays need `--scale`, the counts per unit; z-scored ones `--units zscor
 
 from merit_hf.data.corpora.table import TableCorpus
 
-from .conversion import conversion
+from .convert_command import convert_command
 
-main = conversion(TableCorpus)
+main = convert_command(TableCorpus)

@@ -1,8 +1,8 @@
-"""What every corpus derives from: the builder that says its tasks, its records and its card.
+"""CorpusBuilder: the base of every corpus, which states its tasks, its records and its card.
 
-What one particular corpus looks like on disk lives in `data/corpora/`, one file a corpus; none is known here by name.
+The layout of each corpus on disk is in `data/corpora/`, one file per corpus; none is known here by name.
 
-To add a corpus, derive from `CorpusBuilder` and say four things: `tasks()` (label universe of each task), `work()`
+To add a corpus, derive from `CorpusBuilder` and define four methods: `tasks()` (label universe of each task), `work()`
 (one small picklable item per record, by split), `row(item)` (that record's row, usually by `row_from_record`) and
 `card()` (its facts).
 """
@@ -12,24 +12,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
-
-from merit_hf.data.fetch.physionet import PhysioNetProject
+from merit_hf.data.fetch.project import PhysioNetProject
 from merit_hf.data.row import SkipRecord, corpus_features
 
 from .card import CardFacts
 
+if TYPE_CHECKING:  # loaded where it is used, so that `--help` answers at once
+    import datasets
+
 
 class CorpusBuilder:
-    """Base of every corpus; see the head of this file for what a new one has to say.
+    """Base of every corpus; see the top of this file for what a new one has to define.
 
     Derive a dataclass from it: its fields are the options of the corpus (paths, sampling rate, number of records).
     """
 
-    extra_features: Mapping[str, Any] = {}  # further columns, as features of the datasets library
-    project: PhysioNetProject | None = None  # where `--download` finds it, if everybody may have it
+    project: PhysioNetProject | None = None  # where `--download` finds it, if it is public
 
     @classmethod
     def files_needed(cls, options: Mapping[str, Any]) -> re.Pattern[str]:
@@ -40,11 +40,15 @@ class CorpusBuilder:
         """Label universe of each task."""
         raise NotImplementedError
 
+    def extra_features(self) -> dict[str, Any]:
+        """Further columns, as features of the datasets library."""
+        return {}
+
     def work(self) -> Mapping[str, Sequence[Any]]:
         """Work items by split (`SPLITS`), one small picklable item per record; worker processes share them out.
 
-        They are asked for by slices, so a sequence may make them when they are wanted. The `repr` of an item must say
-        all that makes it differ from others: by it a conversion that goes on after a stop knows what it has done.
+        They are read in slices, so a sequence may make them on demand. The `repr` of an item must contain all that
+        makes it different from others: a conversion that resumes after a stop finds by it what is finished.
         """
         raise NotImplementedError
 
@@ -57,32 +61,32 @@ class CorpusBuilder:
         raise NotImplementedError
 
     def card(self) -> CardFacts:
-        """What the dataset card says about this corpus."""
+        """Facts for the dataset card."""
         raise NotImplementedError
 
     @property
     def own_splits(self) -> bool:
-        """Whether whoever converts the corpus may change its splits.
+        """Whether the user may change the splits of the corpus.
 
-        False only for splits that were published and are used to compare with others: a patient or a signal that two
-        of those share is a known fault in the card, and an error in all others.
+        False only for published splits, which are used to compare with others: a patient or a signal that two of them
+        share is listed as a known fault in the card. In all other splits it is an error.
         """
         return True
 
     def left_out(self) -> list[SkipRecord]:
-        """Records of the source that are in no split by choice; counted and listed like those that fail."""
+        """Records of the source that are left out on purpose; they are counted and listed like those that fail."""
         return []
 
     def notes(self) -> list[str]:
-        """What a command says after the conversion: choices made about the input that its owner should know."""
+        """What a command prints after the conversion: assumptions about the input that its owner should know."""
         return []
 
     def __getstate__(self) -> dict[str, Any]:
-        # Worker processes get the options alone and read tables again: sending millions of cells takes longer.
+        # Worker processes get only the options and read tables again: sending millions of cells would take longer.
         cached = {name for name in self.__dict__ if isinstance(getattr(type(self), name, None), cached_property)}
         return {name: value for name, value in self.__dict__.items() if name not in cached}
 
     @property
     def features(self) -> datasets.Features:
         """Columns of the corpus."""
-        return corpus_features(self.tasks(), self.extra_features)
+        return corpus_features(self.tasks(), self.extra_features())

@@ -1,19 +1,20 @@
-"""The dataset card: what a corpus says about itself, and the README.md that a converted corpus carries.
+"""The dataset card: the README.md of a converted corpus, made from facts that its builder states.
 
-The facts of one corpus are given by its builder; nothing here knows a corpus by name.
+No corpus is known here by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import datasets
-from huggingface_hub import DatasetCard, DatasetCardData
+from typing import TYPE_CHECKING
 
 from .summary import CorpusSummary
 
-COLUMNS: Mapping[str, tuple[str, str]] = {  # column -> (unit, meaning)
+if TYPE_CHECKING:  # loaded where they are used, so that `--help` answers at once
+    import datasets
+
+COLUMN_MEANINGS: Mapping[str, tuple[str, str]] = {  # column -> (unit, meaning)
     "ecg_id": ("", "name of the record, unique in the corpus"),
     "patient_id": ("", "name of the patient; null where unknown"),
     "signal": (
@@ -24,9 +25,9 @@ COLUMNS: Mapping[str, tuple[str, str]] = {  # column -> (unit, meaning)
     "num_samples": ("samples", "samples of each lead"),
     "sampling_rate": ("Hz", "samples per second"),
     "lead_names": ("", "leads in the order of `signal`"),
-    "adc_gain": ("counts per unit", "one a lead"),
+    "adc_gain": ("counts per unit", "one per lead"),
     "units": ("", "unit of signal / adc_gain: `mV`, or `zscore` where the voltage is gone"),
-    "report": ("", "report text as the source has it; null where there is none"),
+    "report": ("", "report text as in the source; null where there is none"),
     "report_language": ("ISO 639-1", "language of the report; null where unknown"),
     "age": ("years", "age at the recording; null where unknown"),
     "sex": ("", "`female` or `male`; null where unknown"),
@@ -40,12 +41,12 @@ RESEARCH_NOTE = (
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What only the corpus itself knows.
+    """Facts that only the corpus itself can state.
 
     Attributes:
         title: name of the corpus.
         summary: one paragraph: what was recorded, from whom, and how it was converted.
-        source: address or description of where the raw data come from.
+        source: where the raw data come from, as an address or in words.
         licence: identifier as the Hub spells it ("cc-by-4.0"; "other" with `licence_note`).
         licence_note: what the identifier leaves out.
         citation: BibTeX or plain text; empty where there is nothing to cite.
@@ -72,7 +73,9 @@ class CardFacts:
 
 
 def dataset_card(facts: CardFacts, features: datasets.Features, summary: CorpusSummary, how_made: str) -> str:
-    """Text of README.md: YAML by which `datasets.load_dataset(folder)` finds the splits, then what a reader wants."""
+    """Text of README.md: YAML by which `datasets.load_dataset(folder)` finds the splits, then the text."""
+    from huggingface_hub import DatasetCard, DatasetCardData
+
     total = sum(summary.records.values())
     metadata = DatasetCardData(
         pretty_name=facts.title,
@@ -113,7 +116,7 @@ def dataset_card(facts: CardFacts, features: datasets.Features, summary: CorpusS
 
 
 def markdown_table(header: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
-    """Table in Markdown; the first column reads from the left, numbers from the right."""
+    """Table in Markdown, with columns of whole numbers aligned right."""
     right = [all(isinstance(line[column], int) for line in lines) for column in range(len(header))]
     rule = ["--:" if number else "---" for number in right]
     everything: list[Sequence[object]] = [header, rule, *lines]
@@ -131,16 +134,19 @@ def _columns_table(facts: CardFacts, features: datasets.Features) -> str:
     lines: list[list[object]] = []
     notes, units = facts.column_notes or {}, facts.column_units or {}
     for name, feature in features.items():
-        unit, meaning = COLUMNS.get(name, ("", "labels of this task; an empty list: the record is not in the task"))
-        labels = isinstance(feature, datasets.List) and isinstance(feature.feature, datasets.ClassLabel)
-        kind = "List(ClassLabel)" if labels else _feature_name(feature)
-        lines.append([f"`{name}`", kind, units.get(name, unit), notes.get(name, meaning)])
+        of_task = ("", "labels of this task; an empty list: the record is not in the task")
+        unit, meaning = COLUMN_MEANINGS.get(name, of_task)
+        lines.append([f"`{name}`", _feature_name(feature), units.get(name, unit), notes.get(name, meaning)])
     return markdown_table(["column", "type", "unit", "meaning"], lines)
 
 
 def _feature_name(feature: object) -> str:
+    import datasets
+
     if isinstance(feature, datasets.List):
         return f"List({_feature_name(feature.feature)})"
+    if isinstance(feature, datasets.ClassLabel):
+        return "ClassLabel"
     return feature.dtype if isinstance(feature, datasets.Value) else "struct"
 
 

@@ -1,7 +1,7 @@
-"""What makes a score on a test split too good: one patient, or one and the same signal, in two splits of a corpus.
+"""What makes a score on a test split too good: a patient, or the very same signal, in two splits of a corpus.
 
-Signals are compared by `row.signal_hash`, eight bytes a record, so that a corpus of any size can be looked through.
-Who goes into which split is decided in `splits.py`.
+Signals are compared by `row.signal_hash`, eight bytes a record, so a corpus of any size can be checked. Who goes into
+which split, and which patients two splits share, is found in `data/splits.py`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-SHOWN = 3  # of many records or patients, so many are named
+from merit_hf.data.splits import SHOWN, refuse_shared_patients, shared_patients, shared_patients_sentence
 
 
 class DuplicateSignalsError(ValueError):
-    """Two splits share a signal, and nobody said that duplicates may go."""
+    """Two splits share a signal, and the caller did not ask to drop duplicates."""
 
 
 @dataclass(frozen=True)
 class Leaks:
-    """What splits share that they should not, and what stands twice in one split.
+    """Patients and signals that two splits share, and signals that occur more than once in one split.
 
     Attributes:
         patients: two splits -> names of the patients in both, sorted.
@@ -40,11 +40,11 @@ class Leaks:
             ecg_ids: split -> row -> ecg_id, at least of the `shown_rows`.
         """
         lines = []
-        for (first, second), names in self.patients.items():
-            lines.append(f"{_counted(len(names), 'patient')} in both {first} and {second} ({_some(names)}).")
+        lines += [f"{shared_patients_sentence(*pair, names)}." for pair, names in self.patients.items()]
         for (first, second), pairs in self.signals.items():
             named = [f"{ecg_ids[first][one]} and {ecg_ids[second][other]}" for one, other in pairs[:SHOWN]]
-            what = f"{_counted(len(pairs), 'signal')} in both {first} and {second}"
+            number = f"{len(pairs):,} signal is" if len(pairs) == 1 else f"{len(pairs):,} signals are"
+            what = f"{number} in both {first} and {second}"
             lines.append(f"{what}, under two names ({_some(named, len(pairs))}).")
         for split, pairs in self.repeated.items():
             named = [f"{ecg_ids[split][one]} as {ecg_ids[split][other]}" for one, other in pairs[:SHOWN]]
@@ -72,10 +72,7 @@ def find_leaks(patients: Mapping[str, set[str]], signals: Mapping[str, np.ndarra
         patients: names of the patients in each split, without those unknown.
         signals: hash of each record's signal in each split, uint64 (records,).
     """
-    leaks = Leaks()
-    for first, second in itertools.combinations(patients, 2):
-        if shared := sorted(patients[first] & patients[second]):
-            leaks.patients[first, second] = shared
+    leaks = Leaks(patients=shared_patients(patients))
     for first, second in itertools.combinations(signals, 2):
         _, some, others = np.intersect1d(signals[first], signals[second], return_indices=True)
         if some.size:
@@ -100,9 +97,7 @@ def check_leaks(leaks: Leaks, ecg_ids: Mapping[str, Mapping[int, str] | Sequence
         ValueError: two splits share patients.
         DuplicateSignalsError: two splits share signals, but no patients.
     """
-    if leaks.patients:
-        fix = "every patient must be in one split: correct the split column, or leave it out to have splits drawn by"
-        raise ValueError(f"{Leaks(patients=leaks.patients).lines(ecg_ids)[0][:-1]}; {fix} patient")
+    refuse_shared_patients(leaks.patients)
     if leaks.signals:
         raise DuplicateSignalsError(
             f"{' '.join(Leaks(signals=leaks.signals).lines(ecg_ids))[:-1]}; run the same command again with "
@@ -110,10 +105,6 @@ def check_leaks(leaks: Leaks, ecg_ids: Mapping[str, Mapping[int, str] | Sequence
         )
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun} is" if number == 1 else f"{number:,} {noun}s are"
-
-
-def _some(names: Sequence[str], total: int | None = None) -> str:
+def _some(names: Sequence[str], total: int) -> str:
     shown = ", ".join(names[:SHOWN])
-    return shown if (total or len(names)) <= SHOWN else f"the first: {shown}"
+    return shown if total <= SHOWN else f"the first: {shown}"

@@ -26,7 +26,7 @@ def write_parquet(path: Path, features: datasets.Features, tables: Iterator[pa.T
 
     Args:
         path: file to make, in a folder that exists.
-        features: columns; those that are lists of int16 are stored as differences of neighbouring samples.
+        features: columns; lists of int16 are stored as differences of neighbouring samples.
         tables: with the schema of `features`.
 
     Returns:
@@ -45,7 +45,7 @@ def write_parquet(path: Path, features: datasets.Features, tables: Iterator[pa.T
         compression=_COMPRESSION,
         use_dictionary=others,
         column_encoding={f"{name}.list.element": _ENCODING_OF_SAMPLES for name in samples},
-        write_statistics=others,  # least and largest sample of a row group tell a reader nothing
+        write_statistics=others,  # the extremes of the samples in a row group are of no use to a reader
         write_page_index=True,  # by which a reader finds single rows
     ) as writer:
         for table in tables:

@@ -1,9 +1,9 @@
-"""From the work items of a corpus to Parquet shards, in one process or several, each shard whole or absent.
+"""From the work items of a corpus to Parquet shards, in one process or several; a shard is complete or absent.
 
-What a corpus is, is in `builder.py`; how finished shards become a folder, in `write.py`; what a row is, in `row.py`.
+Corpora are defined in `builder.py` and rows in `data/row.py`; `write.py` makes a folder of finished shards.
 
 Shards are the same bytes in every run: where one begins depends only on the number of items in its split. So a
-conversion that was stopped goes on with the shards that are missing, and ends as if it had never been stopped.
+conversion that was stopped resumes with the missing shards, and the result is the same as without the stop.
 
 The writing itself is in `parquet_file.py`.
 """
@@ -45,7 +45,7 @@ MOST_ROWS_PER_SHARD = 2048
 
 @dataclass(frozen=True)
 class Shard:
-    """A finished shard: where it lies, its SHA-256, what was left out of it, and what tells its signals apart."""
+    """A finished shard: its file, its SHA-256, the records left out of it, and hashes of its signals."""
 
     path: Path
     split: str
@@ -63,7 +63,7 @@ class _Task:
 
 
 def write_shards(corpus: CorpusBuilder, folder: Path, num_proc: int) -> list[Shard]:
-    """Writes all rows of a corpus as Parquet shards into `folder`, but for those that lie there from an earlier run.
+    """Writes all rows of a corpus as Parquet shards into `folder`, except shards that are there from an earlier run.
 
     A shard of an earlier run counts only if it was made from the same items, with the same options and by the same
     version of this library; files of recordings are taken to be unchanged.
@@ -108,7 +108,7 @@ def _rows_per_shard(num_items: int) -> int:
 
 
 def _options_digest(corpus: CorpusBuilder) -> str:
-    """What decides about the rows of a corpus beside its items."""
+    """Hash of everything that determines the rows of a corpus, except its items."""
     options = corpus.__getstate__()
     paths = [Path(value) for value in options.values() if isinstance(value, (str, Path)) and value]
     files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.is_file()]
@@ -149,8 +149,8 @@ def _run(corpus: CorpusBuilder, tasks: Iterator[_Task], num_proc: int) -> Iterat
                 yield from (future.result() for future in done)
         except BrokenProcessPool as error:
             raise ChildProcessError(
-                "a worker process was killed, perhaps for want of memory; run the same command again, with a smaller "
-                "num_proc: what is finished is kept"
+                "a worker process was killed, perhaps because memory ran out; run the same command again with a "
+                "smaller num_proc: what is finished is kept"
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -161,7 +161,7 @@ def _start_worker(corpus: CorpusBuilder) -> None:
     _corpus_of_worker = corpus
     # Progress bars share one lock between processes: a worker that is killed while it holds it would stop all others.
     tqdm.set_lock(threading.RLock())
-    # A worker waits for work forever if its parent is killed; nobody would tell it.
+    # If its parent is killed, a worker would wait for work forever.
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -202,7 +202,7 @@ def _write_shard(corpus: CorpusBuilder, task: _Task) -> Shard:
 
 
 def _digest_on_disk(path: Path) -> str:
-    """SHA-256 of a file, which stands on the disk afterwards."""
+    """SHA-256 of a file; afterwards its content is on the disk."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(2**24):

@@ -1,4 +1,4 @@
-"""What a conversion made, in numbers. How it is counted is in `write.py`, how it reads in `card.py`."""
+"""What a conversion made, in numbers. It is counted in `write.py` and put into words in `card.py`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CorpusSummary:
     fingerprint: str  # of the shards: equal for equal corpora only
     labels: dict[str, dict[str, dict[str, int]]]  # task -> label -> split -> records
     skipped: list[tuple[str, ...]] = field(default_factory=list)  # split ("" for none), ecg_id, reason, detail
-    faults: list[str] = field(default_factory=list)  # what splits share, and what stands twice in one, in words
+    faults: list[str] = field(default_factory=list)  # leaks between splits and repeated signals, in words
 
     @property
     def skipped_by_reason(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Writing a corpus: shards, card and the list of what was left out, in place whole or not at all.
+"""Writing a corpus: shards, card and the list of what was left out; the folder appears only when all is complete.
 
 A single row is in `data/row.py`, a shard in `shards.py`, the text of the card in `card.py`.
 """
@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import datasets
@@ -29,6 +29,7 @@ from .card import dataset_card
 from .leaks import DuplicateSignalsError, check_leaks, find_leaks, first_with_same
 from .open import is_corpus_folder
 from .shards import Shard, shard_without, write_shards
+from .split_counts import SplitCounts
 from .summary import CorpusSummary
 
 logger = logging.getLogger(__name__)
@@ -47,10 +48,9 @@ def write_corpus(
 ) -> CorpusSummary:
     """Converts a corpus to Parquet shards, a dataset card and, where records were left out, `skipped.csv`.
 
-    Everything is written beside `output_dir` under the name `<output_dir>.partial` and renamed at the very end, so
-    that a conversion that was stopped leaves no folder which looks whole. What it had finished is found there by the
-    next run with the same options, which goes on from it and makes the same files, byte for byte. Delete that folder
-    to begin anew.
+    Everything is written to `<output_dir>.partial` and renamed at the very end, so a conversion that was stopped
+    leaves no folder that looks complete. The next run with the same options resumes from there and makes the same
+    files, byte for byte. Delete that folder to start over.
 
     Args:
         corpus: which corpus, with its options.
@@ -63,7 +63,7 @@ def write_corpus(
     Raises:
         ValueError: `output_dir` is there and `overwrite` is off; another conversion is writing it; no record could be
             read; two records of one name; a patient or a signal in two splits that are not published ones
-            (`CorpusBuilder.own_splits`). What was finished is deleted then, but for the last.
+            (`CorpusBuilder.own_splits`). Finished shards are then deleted, except after a shared signal.
         ChildProcessError: a worker process was killed.
     """
     output = Path(output_dir).absolute()
@@ -134,7 +134,7 @@ def _how_made(corpus: CorpusBuilder, drop_duplicate_signals: bool) -> str:
 
 
 def _without_duplicates(shards: list[Shard], features: datasets.Features, folder: Path) -> list[Shard]:
-    """The shards, and copies in `folder` of those that lose rows. The shards stay, for a run after this one."""
+    """The shards, with copies in `folder` of those that lose rows. The shards themselves stay, for a later run."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     first = first_with_same(np.concatenate([shard.signals for shard in shards]))
@@ -160,36 +160,36 @@ def _ecg_ids(path: Path) -> list[str]:
 def _summarise(
     corpus: CorpusBuilder, output: Path, shards: Mapping[str, list[Shard]], skipped: list[tuple[str, ...]]
 ) -> CorpusSummary:
-    patients: dict[str, set[str]] = {split: set() for split in shards}
-    reports = dict.fromkeys(shards, 0)
     ecg_ids: dict[str, list[str]] = {split: [] for split in shards}
     tasks = corpus.tasks()
-    labels = {task: {label: dict.fromkeys(shards, 0) for label in universe} for task, universe in tasks.items()}
+    counts = {split: SplitCounts(tasks) for split in shards}
     for split, shard in ((split, shard) for split, found in shards.items() for shard in found):
-        table = pq.read_table(shard.path, columns=["ecg_id", "patient_id", "report", *tasks])
+        table = pq.read_table(shard.path, columns=["ecg_id", *SplitCounts.columns, *tasks])
         ecg_ids[split] += table["ecg_id"].to_pylist()
-        reports[split] += len(table) - table["report"].null_count
-        patients[split].update(table["patient_id"].drop_null().unique().to_pylist())
-        for task, universe in tasks.items():
-            numbers = table[task].combine_chunks().flatten().to_numpy()
-            for label, count in zip(universe, np.bincount(numbers, minlength=len(universe)), strict=True):
-                labels[task][label][split] += int(count)
+        counts[split].add(table)
     if twice := [name for name, count in Counter(itertools.chain(*ecg_ids.values())).items() if count > 1]:
         raise ValueError(f"{len(twice)} ecg_id occur twice (the first: {twice[0]!r}); every record needs its own")
     signals = {split: np.concatenate([shard.signals for shard in found]) for split, found in shards.items()}
-    leaks = find_leaks(patients, signals)
+    leaks = find_leaks({split: found.patients for split, found in counts.items()}, signals)
     if corpus.own_splits:
         check_leaks(leaks, ecg_ids)
     return CorpusSummary(
         path=output,
-        records={split: sum(shard.num_rows for shard in found) for split, found in shards.items()},
-        patients={split: len(names) for split, names in patients.items()},
-        reports=reports,
+        records={split: found.records for split, found in counts.items()},
+        patients={split: len(found.patients) for split, found in counts.items()},
+        reports={split: found.with_report for split, found in counts.items()},
         fingerprint=_fingerprint(shards),
-        labels=labels,
+        labels={task: _labels_by_split(task, universe, counts) for task, universe in tasks.items()},
         skipped=skipped,
         faults=leaks.lines(ecg_ids),
     )
+
+
+def _labels_by_split(
+    task: str, universe: Sequence[str], counts: Mapping[str, SplitCounts]
+) -> dict[str, dict[str, int]]:
+    columns = zip(*(found.records_with(task) for found in counts.values()), strict=True)
+    return {label: dict(zip(counts, column, strict=True)) for label, column in zip(universe, columns, strict=True)}
 
 
 def _fingerprint(shards: Mapping[str, list[Shard]]) -> str:

@@ -1,6 +1,6 @@
-"""CPSC2018 as a corpus: records of unequal length, their labels, MERL's shortened form, and what its card says.
+"""CPSC2018 as a corpus: records of unequal length, their labels, MERL's shortened form, and its card.
 
-What it shares with CSN is in `physionet_challenge.py`; what its codes mean is data, in `labels/cpsc2018.json`.
+It shares `challenge_corpus.py` with CSN; the meaning of its codes is in `labels/cpsc2018.json`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 
 from merit_hf.command_line import option
 from merit_hf.data.build.card import CardFacts
-from merit_hf.data.fetch.physionet import PhysioNetProject
+from merit_hf.data.fetch.project import PhysioNetProject
 from merit_hf.io import EcgRecord
 
-from .physionet_challenge import CodedCorpus
+from .challenge_corpus import ChallengeCorpus
 
 # MERL's form of these records, in samples: the beginning that it keeps, and the length to which it adds zeros.
 MERL_KEPT = 2500
@@ -32,7 +32,7 @@ def merl_form(signal: np.ndarray) -> np.ndarray:
 
 
 @dataclass(kw_only=True)
-class Cpsc2018(CodedCorpus):
+class Cpsc2018(ChallengeCorpus):
     """CPSC2018 in PhysioNet's layout, as the Challenges of 2020 and 2021 published it."""
 
     corpus_name = "cpsc2018"
@@ -58,7 +58,7 @@ class Cpsc2018(CodedCorpus):
         return dataclasses.replace(record, signal=merl_form(record.signal)) if self.merl_length else record
 
     def card(self) -> CardFacts:
-        length = "of 6 to 60 s, each of its own length"
+        length = "of 6 to 60 s, of different lengths"
         faults: tuple[str, ...] = (
             "Patients are not named. If one of them has several records, these may be in different splits.",
             "AF in the early headers is atrial fibrillation, here AFIB; in CSN the acronym AF stands for flutter.",
@@ -84,11 +84,11 @@ class Cpsc2018(CodedCorpus):
             citation=CITATION,
             split_note=self.split_note(),
             column_notes={
-                "patient_id": "always null: the source does not tell",
+                "patient_id": "always null: the source does not name patients",
                 "report": "always null: the source has none",
                 "report_language": "always null",
                 "num_samples": "samples of each lead; the records differ",
-                "diagnosis_codes": "the words of the header's `#Dx` line, as they stand there: SNOMED CT codes, or "
+                "diagnosis_codes": "the words of the header's `#Dx` line, unchanged: SNOMED CT codes, or "
                 "abbreviations in the first release",
                 "labels": f"findings of the header, {len(self.codes.labels)} in all; empty: not in the task",
             },

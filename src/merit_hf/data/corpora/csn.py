@@ -1,6 +1,6 @@
-"""CSN (Chapman-Shaoxing-Ningbo) as a corpus: its labels, right ones and those of MERL's files, and what its card says.
+"""CSN (Chapman-Shaoxing-Ningbo) as a corpus: its labels, correct ones and those of MERL's files, and its card.
 
-What it shares with CPSC2018 is in `physionet_challenge.py`; what its codes mean is data, in `labels/csn.json`.
+It shares `challenge_corpus.py` with CPSC2018; the meaning of its codes is in `labels/csn.json`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from merit_hf.command_line import option
 from merit_hf.data.build.card import CardFacts
-from merit_hf.data.fetch.physionet import PhysioNetProject
+from merit_hf.data.fetch.project import PhysioNetProject
 
+from .challenge_corpus import ChallengeCorpus
 from .diagnosis_codes import diagnosis_codes
-from .physionet_challenge import CodedCorpus
 
 LabelMode = Literal["corrected", "merl"]
 NAME = "csn"
@@ -47,7 +47,7 @@ def labels_from_acronyms(acronyms: Sequence[str], mode: LabelMode = "corrected")
 
 
 @dataclass(kw_only=True)
-class Csn(CodedCorpus):
+class Csn(ChallengeCorpus):
     """CSN in PhysioNet's layout: the database itself, or its two parts in the Challenge 2021."""
 
     corpus_name = NAME
@@ -84,7 +84,7 @@ class Csn(CodedCorpus):
             "not in the task. That holds for a few records of MERL's splits as well: all "
             "the labels they have there are false.",
             f"The source has one SNOMED code for several findings, which cannot be told apart: {shared}.",
-            "Atrial fibrillation and flutter are not to be trusted apart: by the table of the PhysioNet Challenge "
+            "Do not trust the distinction of atrial fibrillation and flutter: by the table of the PhysioNet Challenge "
             "2021 none of the records from Ningbo has the code of fibrillation, and 7,615 have that of flutter.",
             "In version 1.0.0 the headers of JS01052 and JS23074 lack a line break, so these two cannot be read.",
             "Reports are not part of the source.",
@@ -111,7 +111,7 @@ class Csn(CodedCorpus):
                 "patient_id": "name of the record: the source counts as many patients as records",
                 "report": "always null: the source has none",
                 "report_language": "always null",
-                "diagnosis_codes": "the codes of the header's `#Dx` line, as they stand there (SNOMED CT)",
+                "diagnosis_codes": "the codes of the header's `#Dx` line, unchanged (SNOMED CT)",
                 "labels": (
                     f"findings of the header among the {len(codes.labels)} of this task, codes that mean the same "
                     f"included ({substitutes}); empty: not in the task"

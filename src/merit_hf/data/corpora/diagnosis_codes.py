@@ -1,7 +1,7 @@
 """What the diagnosis codes of a corpus mean: SNOMED CT codes and early abbreviations to the acronyms of its findings.
 
-The maps themselves are data, one JSON file a corpus in `labels/`, with the source of every entry. How a header states
-its diagnoses, and which of them become labels of a record, is in `physionet_challenge.py` and each corpus file.
+The maps are JSON files in `labels/`, one per corpus, with the source of every entry. `challenge_corpus.py` reads the
+diagnoses of a header; each corpus file decides which of them become labels.
 """
 
 from __future__ import annotations

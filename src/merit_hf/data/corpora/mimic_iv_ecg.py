@@ -12,22 +12,21 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, overload
 
-import datasets
 import numpy as np
 
 from merit_hf.command_line import option
 from merit_hf.data.build.builder import CorpusBuilder
 from merit_hf.data.build.card import CardFacts
-from merit_hf.data.fetch.physionet import PhysioNetProject
+from merit_hf.data.fetch.project import PhysioNetProject
 from merit_hf.data.fetch.zip_index import ZipEntry, ZipIndex, entry_lines, read_entry
 from merit_hf.data.reports import clean_report
-from merit_hf.data.row import SkipRecord, read_record, row_from_record
+from merit_hf.data.row import SkipRecord, read_record, row_from_record, skipping_failures
 from merit_hf.data.splits import SPLITS, patient_split
 from merit_hf.io import EcgRecord
 
 from .mimic_records import MEASUREMENTS, NOT_MEASURED, NOTES, MimicRecord, MimicRecords
 
-ADDRESS = "https://physionet.org/content/mimic-iv-ecg/1.0/"
+MIMIC_URL = "https://physionet.org/content/mimic-iv-ecg/1.0/"
 COLUMN_NOTES = {
     "ecg_id": "`study_id` of the source",
     "patient_id": "`subject_id` of the source, the same as in the other modules of MIMIC-IV",
@@ -53,9 +52,9 @@ EXTENSIONS = (".hea", ".dat")
 
 
 class MimicItem(NamedTuple):
-    """A record to convert, and where its header and signal file lie in the archive; None where they are no part of it.
+    """A record to convert, and the places of its header and signal file in the archive; None for a missing file.
 
-    `entries` itself is None where the records lie in a folder.
+    `entries` itself is None where the records are in a folder.
     """
 
     record: MimicRecord
@@ -115,11 +114,6 @@ class MimicIvEcg(CorpusBuilder):
         archive="mimic-iv-ecg-diagnostic-electrocardiogram-matched-subset-1.0.zip",
         size="33 GB, which need not be unpacked (90 GB)",
     )
-    extra_features = {
-        "ecg_time": datasets.Value("string"),
-        **{name: datasets.Value("int32") for name in MEASUREMENTS},
-        **{name: datasets.Value("string") for name in NOTES},
-    }
 
     def __post_init__(self) -> None:
         for name in ("validation_share", "test_share"):
@@ -133,24 +127,33 @@ class MimicIvEcg(CorpusBuilder):
             raise ValueError(f"min_report_words must be at least 0, not {self.min_report_words}")
         root = Path(self.data_dir)
         if root.is_file():
-            return  # what is in the archive is seen when it is read
+            return  # the archive is checked when it is read
         for name in TABLES:
             if not (root / name).is_file():
                 raise ValueError(
-                    f"{root} has no {name}; data_dir must be MIMIC-IV-ECG from {ADDRESS}, a folder or a zip archive"
+                    f"{root} has no {name}; data_dir must be MIMIC-IV-ECG from {MIMIC_URL}, a folder or a zip archive"
                 )
+
+    def extra_features(self) -> dict[str, Any]:
+        from datasets import Value
+
+        return {
+            "ecg_time": Value("string"),
+            **{name: Value("int32") for name in MEASUREMENTS},
+            **{name: Value("string") for name in NOTES},
+        }
 
     def tasks(self) -> dict[str, list[str]]:
         return {}
 
     @cached_property
     def _archive(self) -> tuple[ZipIndex, str] | None:
-        """Index of the archive, and the folder in it that holds everything; None if the records lie in a folder."""
+        """Index of the archive, and the folder in it that contains everything; None if the records are in a folder."""
         if not Path(self.data_dir).is_file():
             return None
         index = ZipIndex(self.data_dir, remember=TABLES[:1])
         if not index.remembered:
-            raise ValueError(f"{self.data_dir} has no {TABLES[0]} in it; download the archive from {ADDRESS}")
+            raise ValueError(f"{self.data_dir} has no {TABLES[0]} in it; download the archive from {MIMIC_URL}")
         return index, min(index.remembered, key=len).removesuffix(TABLES[0])
 
     def _lines(self, name: str) -> Iterator[str]:
@@ -161,10 +164,15 @@ class MimicIvEcg(CorpusBuilder):
         index, prefix = self._archive
         entry = index.find(f"{prefix}{name}")
         if entry is None:
-            raise ValueError(f"{self.data_dir} has no {prefix}{name} in it; download the archive from {ADDRESS}")
+            raise ValueError(f"{self.data_dir} has no {prefix}{name} in it; download the archive from {MIMIC_URL}")
         yield from entry_lines(self.data_dir, entry)
 
     def work(self) -> dict[str, MimicWork]:
+        """Records by split.
+
+        Splits are drawn by a hash of each patient alone (`patient_split`), not by quota: with 160,000 patients the
+        shares hold anyway, and a patient has the same split in the whole corpus, in a part of it and in the demo set.
+        """
         records = MimicRecords.read(self._lines(TABLES[0]), self._lines(TABLES[1]))
         index, prefix = self._archive or (None, "")
         train_share = 1 - self.validation_share - self.test_share
@@ -207,10 +215,9 @@ class MimicIvEcg(CorpusBuilder):
             path = Path(folder) / PurePosixPath(item.record.path).name
             for extension, entry in zip(EXTENSIONS, item.entries, strict=True):
                 if entry is not None:
-                    try:
-                        path.with_name(f"{path.name}{extension}").write_bytes(read_entry(self.data_dir, entry))
-                    except ValueError as error:
-                        raise SkipRecord(item.record.study_id, "unreadable", str(error)) from error
+                    with skipping_failures(item.record.study_id, f"{item.record.path}{extension}"):
+                        content = read_entry(self.data_dir, entry)
+                    path.with_name(f"{path.name}{extension}").write_bytes(content)
             return _read_files(path, item.record)
 
     def card(self) -> CardFacts:
@@ -221,7 +228,7 @@ class MimicIvEcg(CorpusBuilder):
                 "in Boston, with the statements of the ECG machine as report, and its measurements. The digital "
                 "samples are kept as they are."
             ),
-            source=f"MIMIC-IV-ECG: Diagnostic Electrocardiogram Matched Subset, version 1.0, PhysioNet: {ADDRESS}",
+            source=f"MIMIC-IV-ECG: Diagnostic Electrocardiogram Matched Subset, version 1.0, PhysioNet: {MIMIC_URL}",
             licence="odbl",
             licence_note="The Open Data Commons Open Database License holds for databases made from this one, too.",
             citation=CITATION,
@@ -248,11 +255,14 @@ class MimicIvEcg(CorpusBuilder):
 
     def _split_note(self) -> str:
         shares = f"{self.validation_share:.3g} of the patients go to validation and {self.test_share:.3g} to test"
-        return f"Drawn by a hash of the patient (seed {self.split_seed}), as the source has no splits: {shares}."
+        return (
+            f"The source has no splits. They are drawn by a hash of each patient (seed {self.split_seed}), so that a "
+            f"patient has the same split in every part of the source: {shares}, on average."
+        )
 
 
 def _read_files(path: Path, record: MimicRecord) -> EcgRecord:
-    """Record of a header and its signal file. What is said of faults is the same wherever the files lie."""
+    """Record of a header and its signal file. Faults are described in the same way for a folder and an archive."""
     for extension in EXTENSIONS:
         if not path.with_name(f"{path.name}{extension}").is_file():
             raise SkipRecord(record.study_id, "file missing", f"{record.path}{extension}")

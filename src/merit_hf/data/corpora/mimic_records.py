@@ -38,7 +38,7 @@ class MimicRecord:
 
 @dataclass(frozen=True)
 class MimicRecords(Sequence[MimicRecord]):
-    """Records as columns. Texts are numbers into `texts`, as most occur many times; -1 stands for none."""
+    """Records as columns. Texts are numbers into `texts`, as most occur many times; -1 means none."""
 
     subjects: np.ndarray  # int64 (records,)
     studies: np.ndarray  # int64 (records,)

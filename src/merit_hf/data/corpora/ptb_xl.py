@@ -1,4 +1,4 @@
-"""PTB-XL as a corpus: its folder on disk, its five label tasks, its folds, and what its card says.
+"""PTB-XL as a corpus: its folder on disk, its five label tasks, its folds, and its card.
 
 Labels follow the official `scp_statements.csv`; other corpora have files of their own.
 """
@@ -14,25 +14,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import datasets
-
 from merit_hf.command_line import option
 from merit_hf.data.build.builder import CorpusBuilder
 from merit_hf.data.build.card import CardFacts
-from merit_hf.data.fetch.physionet import PhysioNetProject
+from merit_hf.data.fetch.project import PhysioNetProject
 from merit_hf.data.reports import report_language
 from merit_hf.data.row import SkipRecord, read_record, row_from_record
 from merit_hf.data.splits import SPLITS, fold_split
+from merit_hf.io.sex import canonical_sex
 
-from .ptb_xl_releases import ADDRESS, LATEST, release_note, release_of
+from .ptb_xl_releases import LATEST, PTB_XL_URL, release_note, release_of
 
 OVER_89 = 300.0  # what PTB-XL writes for every age above 89
 FIRST_AGE_OVER_89 = 90.0
-SEXES = {"0": "male", "1": "female"}
+SEX_CODES = {"0": "male", "1": "female"}
 SIGNAL_COLUMNS = {100: "filename_lr", 500: "filename_hr"}
 NEEDED_COLUMNS = ("ecg_id", "patient_id", "age", "sex", "report", "scp_codes", "strat_fold")
 LIKELIHOODS = "likelihoods"
-CODED_COLUMNS = ("nurse", "site", "validated_by")  # numbers that stand for people and places
+CODED_COLUMNS = ("nurse", "site", "validated_by")  # numbers in place of people and places
 MEASURED_COLUMNS = ("height", "weight")
 TEXT_COLUMNS = ("device", "recording_date", "heart_axis", "infarction_stadium1", "infarction_stadium2")
 QUALITY_COLUMNS = (
@@ -49,14 +48,14 @@ COLUMN_NOTES = {
     "all": "every SCP code of the record",
     LIKELIHOODS: "how sure the codes in `all` are, one number each and in their order; 0 = not stated",
     "age": "age at the recording; 90 where the source has 300, its code for above 89",
-    "report_language": "told by the words in the report, as the source does not say; null where they do not tell",
-    "nurse": "number that stands for the nurse; null where unknown, here and in the columns below",
-    "site": "number that stands for the place of the recording",
-    "validated_by": "number that stands for the cardiologist who validated the record",
+    "report_language": "recognised by the words of the report, as the source does not state it; null where that fails",
+    "nurse": "number in place of the nurse; null where unknown, here and in the columns below",
+    "site": "number in place of the site of the recording",
+    "validated_by": "number in place of the cardiologist who validated the record",
     "height": "of the patient",
     "weight": "of the patient",
     "device": "kind of the ECG device",
-    "recording_date": "date and time of the recording, as the source has it",
+    "recording_date": "date and time of the recording, as in the source",
     "heart_axis": "of the heart's electrical axis, in the source's abbreviations (`LAD`, `ALAD`, `MID`, ...)",
     "infarction_stadium1": "stage of an infarction, in the source's words",
     "infarction_stadium2": "stage of a second infarction, in the source's words",
@@ -160,13 +159,6 @@ class PtbXl(CorpusBuilder):
     )
 
     project = PhysioNetProject("ptb-xl", LATEST.version)
-    extra_features = {
-        LIKELIHOODS: datasets.List(datasets.Value("float32")),
-        **{name: datasets.Value("string") for name in CODED_COLUMNS},
-        **{name: datasets.Value("float32") for name in MEASURED_COLUMNS},
-        **{name: datasets.Value("string") for name in (*TEXT_COLUMNS, *QUALITY_COLUMNS)},
-        **{name: datasets.Value("bool") for name in TRUTH_COLUMNS},
-    }
 
     @classmethod
     def files_needed(cls, options: Mapping[str, Any]) -> re.Pattern[str]:
@@ -181,7 +173,7 @@ class PtbXl(CorpusBuilder):
         folder = Path(self.data_dir)
         for name in ("ptbxl_database.csv", "scp_statements.csv", f"records{self.sampling_rate}"):
             if not (folder / name).exists():
-                raise ValueError(f"{folder} has no {name}; data_dir must be PTB-XL as downloaded from {ADDRESS}/")
+                raise ValueError(f"{folder} has no {name}; data_dir must be PTB-XL as downloaded from {PTB_XL_URL}/")
 
     @cached_property
     def statements(self) -> ScpStatements:
@@ -191,6 +183,17 @@ class PtbXl(CorpusBuilder):
     @property
     def own_splits(self) -> bool:
         return False  # the folds are published
+
+    def extra_features(self) -> dict[str, Any]:
+        from datasets import List, Value
+
+        return {
+            LIKELIHOODS: List(Value("float32")),
+            **{name: Value("string") for name in CODED_COLUMNS},
+            **{name: Value("float32") for name in MEASURED_COLUMNS},
+            **{name: Value("string") for name in (*TEXT_COLUMNS, *QUALITY_COLUMNS)},
+            **{name: Value("bool") for name in TRUTH_COLUMNS},
+        }
 
     def tasks(self) -> dict[str, list[str]]:
         return self.statements.universe
@@ -226,7 +229,7 @@ class PtbXl(CorpusBuilder):
         record.age = float(item["age"]) if item["age"] else None
         if record.age == OVER_89:
             record.age = FIRST_AGE_OVER_89
-        record.sex = SEXES.get(item["sex"])
+        record.sex = canonical_sex(item["sex"], SEX_CODES)
         codes = scp_codes(item["scp_codes"])
         labels = self.statements.labels(codes, self.min_likelihood)
         return row_from_record(
@@ -251,7 +254,7 @@ class PtbXl(CorpusBuilder):
                 f"and its SCP-ECG statements. Converted from PTB-XL's {self.sampling_rate} Hz files: the digital "
                 "samples are kept as they are."
             ),
-            source=f"PTB-XL, PhysioNet: {f'{ADDRESS}/' if release is None else release.address}\n\n"
+            source=f"PTB-XL, PhysioNet: {f'{PTB_XL_URL}/' if release is None else release.address}\n\n"
             f"{release_note(self._ecg_ids)}",
             licence="cc-by-4.0",
             citation=CITATION.format(release=release or LATEST),
@@ -288,7 +291,7 @@ def _check_sampling_rate(sampling_rate: int) -> None:
 
 
 def _other_columns(item: Mapping[str, str]) -> dict[str, Any]:
-    """Columns of the source beside those that every corpus has; None where a cell is empty or the column not there."""
+    """Columns of the source that not every corpus has; None where a cell is empty or the column is missing."""
 
     def cell(name: str) -> str | None:
         return item.get(name, "").strip() or None

@@ -1,6 +1,6 @@
-"""The published releases of PTB-XL: how many records each has, and how a table of records is told to be of one.
+"""The published releases of PTB-XL: how many records each has, and which of them a table of records is.
 
-What the table's columns mean is said in `ptb_xl.py`.
+The columns of the table are explained in `ptb_xl.py`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-ADDRESS = "https://physionet.org/content/ptb-xl"
+PTB_XL_URL = "https://physionet.org/content/ptb-xl"
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Release:
 
     @property
     def address(self) -> str:
-        return f"{ADDRESS}/{self.version}/"
+        return f"{PTB_XL_URL}/{self.version}/"
 
 
 RELEASES = (
@@ -61,9 +61,9 @@ def release_note(ecg_ids: Collection[int]) -> str:
         found = (
             f"it is not 1.0.3, as it has {withdrawn} of the {len(WITHDRAWN)} records withdrawn before it"
             if withdrawn
-            else "which of them it is part of cannot be told"
+            else "it may be a part of any of them"
         )
-        return f"Release not told: the table has {len(ecg_ids):,} records ({counts}); {found}."
+        return f"Release unknown: the table has {len(ecg_ids):,} records ({counts}); {found}."
     if withdrawn:
         return (
             f"Release {release.version}, whole: {release.num_records:,} records; {withdrawn} of them were withdrawn "

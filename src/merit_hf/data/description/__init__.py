@@ -1,1 +1,1 @@
-"""What a corpus holds: counted, and told as text."""
+"""What a corpus contains: counted, and written as text."""

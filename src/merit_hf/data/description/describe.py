@@ -1,7 +1,7 @@
-"""describe: what is in a converted corpus, in numbers, without a look at more than one row group at a time.
+"""describe: what is in a converted corpus, in numbers, with one row group in memory at a time.
 
-Signals are counted in `signal_statistics.py`, leaks found in `leaks.py`; how a description reads as text is in
-`text.py`, how it looks as a page of plots, in `merit_hf.plotting.description`.
+Signals are counted in `signal_statistics.py`, leaks are found in `build/leaks.py`. A description is written as text in
+`text.py` and drawn in `merit_hf.plotting.description`.
 """
 
 from __future__ import annotations
@@ -19,19 +19,16 @@ import pyarrow.parquet as pq
 from datasets.utils import tqdm
 
 from merit_hf.data.build.leaks import find_leaks
+from merit_hf.data.build.split_counts import SplitCounts
 from merit_hf.data.reports import clean_report, report_hash
 from merit_hf.data.row import signal_hash
 from merit_hf.data.splits import SPLITS
 
-from .counts import Tally
 from .signal_statistics import SignalStatistics
+from .value_counts import ValueCounts
 
 MOST_FREQUENT = 10  # reports that are shown
 UNKNOWN = "unknown"
-_COLUMNS = (
-    *("patient_id", "signal", "num_samples", "sampling_rate", "lead_names", "adc_gain", "units"),
-    *("report", "report_language", "age", "sex"),
-)
 
 
 def describe(corpus: str | os.PathLike[str], *, progress: bool = False) -> dict[str, Any]:
@@ -43,14 +40,14 @@ def describe(corpus: str | os.PathLike[str], *, progress: bool = False) -> dict[
     (`clean_report`). A lead is called clipped if it rests at its own lowest or highest value for 20 ms and 3 samples
     or longer.
 
-    Memory stays the same for a corpus of any size, but for 16 bytes a record and the names of the patients.
+    Memory does not grow with the corpus, except for 16 bytes per record and the names of the patients.
 
     Args:
         corpus: folder of a converted corpus.
         progress: show a bar.
 
     Returns:
-        Numbers, texts, lists and dicts only, as `description.json` holds them.
+        Only numbers, texts, lists and dicts, as in `description.json`.
 
     Raises:
         ValueError: the folder is missing or holds no corpus.
@@ -61,14 +58,13 @@ def describe(corpus: str | os.PathLike[str], *, progress: bool = False) -> dict[
     if not shards:
         raise ValueError(f"{folder} is no corpus (README.md and data/*.parquet); make one with `merit convert`")
     tasks = _tasks(next(iter(shards.values()))[0])
-    described = {split: _SplitCounts(tasks) for split in shards}
     signals = SignalStatistics()
+    described = {split: _DescribedSplit(tasks, signals) for split in shards}
     total = sum(pq.read_metadata(path).num_rows for paths in shards.values() for path in paths)
     with tqdm(total=total, unit="record", desc="Describing", disable=not progress) as bar:
         for split, paths in shards.items():
-            for table in _tables(paths, [*_COLUMNS, *tasks]):
-                described[split].add(table, signals)
-                signals.flush()
+            for table in _tables(paths, [*_DescribedSplit.columns, *tasks]):
+                described[split].add(table)
                 bar.update(len(table))
     leaks = find_leaks(
         {split: counts.patients for split, counts in described.items()},
@@ -95,41 +91,34 @@ def describe(corpus: str | os.PathLike[str], *, progress: bool = False) -> dict[
     }
 
 
-class _SplitCounts:
-    """What is counted in one split."""
+class _DescribedSplit(SplitCounts):
+    """Counts of one split: labels and patients, and also persons, reports, and hashes of signals and reports."""
 
-    def __init__(self, tasks: Mapping[str, Sequence[str]]) -> None:
-        self.records = self.without_patient = 0
-        self.patients: set[str] = set()
-        self.labels = {task: np.zeros((len(names), len(names)), dtype=np.int64) for task, names in tasks.items()}
-        self.labels_per_record: dict[str, Counter[int]] = {task: Counter() for task in tasks}
+    columns = (
+        *("patient_id", "signal", "num_samples", "sampling_rate", "lead_names", "adc_gain", "units"),
+        *("report", "report_language", "age", "sex"),
+    )
+
+    def __init__(self, tasks: Mapping[str, Sequence[str]], signals: SignalStatistics) -> None:
+        super().__init__(tasks)
+        self.signals = signals  # of all splits together
         self.languages: Counter[str] = Counter()
         self.sexes: Counter[str] = Counter()
-        self.ages, self.words = Tally(step=1.0), Tally(step=1.0)
+        self.ages, self.words = ValueCounts(step=1.0), ValueCounts(step=1.0)
         self._hashes: dict[str, list[np.ndarray]] = {"signals": [], "reports": []}
 
     def hashes(self, of: str) -> np.ndarray:
         """Hash of each record's signal or cleaned report (0: it has none), uint64 (records,)."""
         return np.concatenate([np.zeros(0, dtype=np.uint64), *self._hashes[of]])
 
-    def add(self, table: pa.Table, signals: SignalStatistics) -> None:
-        self.records += len(table)
-        names = table["patient_id"]
-        self.without_patient += names.null_count
-        self.patients.update(names.drop_null().to_pylist())
-        self._add_signals(table, signals)
+    def add(self, table: pa.Table) -> None:
+        super().add(table)
+        self._add_signals(table)
         self._add_reports(table)
         self.sexes.update(sex or UNKNOWN for sex in table["sex"].to_pylist())
         self.ages.add(np.array(table["age"].to_pylist(), dtype=np.float64))
-        for task, together in self.labels.items():
-            column = table[task].combine_chunks()
-            sizes = np.diff(column.offsets.to_numpy())
-            chosen = np.zeros((len(table), len(together)), dtype=np.float32)  # exact up to 2**24 records a table
-            chosen[np.repeat(np.arange(len(table)), sizes), column.flatten().to_numpy(zero_copy_only=False)] = 1
-            together += (chosen.T @ chosen).astype(np.int64)
-            self.labels_per_record[task].update(sizes.tolist())
 
-    def _add_signals(self, table: pa.Table, signals: SignalStatistics) -> None:
+    def _add_signals(self, table: pa.Table) -> None:
         column = table["signal"].combine_chunks()
         flat, offsets = column.values.to_numpy(zero_copy_only=False), column.offsets.to_numpy()
         gains, leads, units, rates = (
@@ -139,8 +128,10 @@ class _SplitCounts:
         for row in range(len(table)):
             counts = flat[offsets[row] : offsets[row + 1]]
             hashes[row] = signal_hash(counts)
-            signals.add(counts.reshape(len(leads[row]), -1), np.array(gains[row]), leads[row], units[row], rates[row])
+            samples = counts.reshape(len(leads[row]), -1)
+            self.signals.add(samples, np.array(gains[row]), leads[row], units[row], rates[row])
         self._hashes["signals"].append(hashes)
+        self.signals.flush()
 
     def _add_reports(self, table: pa.Table) -> None:
         cleaned = [clean_report(text) for text in table["report"].to_pylist()]
@@ -192,7 +183,7 @@ def _tasks(shard: Path) -> dict[str, list[str]]:
     }
 
 
-def _task(task: str, names: Sequence[str], described: Mapping[str, _SplitCounts]) -> dict[str, Any]:
+def _task(task: str, names: Sequence[str], described: Mapping[str, _DescribedSplit]) -> dict[str, Any]:
     records: dict[str, int] = {}
     labels: dict[str, dict[str, Any]] = {name: {"positives": {}, "prevalence": {}} for name in names}
     together = np.zeros((len(names), len(names)), dtype=np.int64)
@@ -202,7 +193,7 @@ def _task(task: str, names: Sequence[str], described: Mapping[str, _SplitCounts]
         per_record.update(sizes)
         together += counts.labels[task]
         records[split] = sum(count for size, count in sizes.items() if size)
-        for name, count in zip(names, np.diag(counts.labels[task]).tolist(), strict=True):
+        for name, count in zip(names, counts.records_with(task), strict=True):
             labels[name]["positives"][split] = count
             labels[name]["prevalence"][split] = count / records[split] if records[split] else None
     return {
@@ -213,7 +204,7 @@ def _task(task: str, names: Sequence[str], described: Mapping[str, _SplitCounts]
     }
 
 
-def _reports(described: Mapping[str, _SplitCounts], shards: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
+def _reports(described: Mapping[str, _DescribedSplit], shards: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
     hashes = {split: counts.hashes("reports") for split, counts in described.items()}
     splits, rows = zip(*((split, np.flatnonzero(found)) for split, found in hashes.items()), strict=True)
     everything = np.concatenate([hashes[split][there] for split, there in zip(splits, rows, strict=True)])
@@ -239,10 +230,11 @@ def _reports(described: Mapping[str, _SplitCounts], shards: Mapping[str, Sequenc
     }
 
 
-def _merged(tallies: Iterable[Tally]) -> dict[str, Any] | None:
-    merged: Tally | None = None
-    for tally in tallies:
+def _merged(parts: Iterable[ValueCounts]) -> dict[str, Any] | None:
+    """Summary of the values that were counted in several splits."""
+    merged: ValueCounts | None = None
+    for part in parts:
         if merged is None:
-            merged = Tally(tally.step)
-        merged.join(tally)
+            merged = ValueCounts(part.step)
+        merged.join(part)
     return None if merged is None else merged.summary()

@@ -1,6 +1,6 @@
-"""What the signals of a corpus are like: leads, sampling rates, durations, amplitudes, and what is wrong with them.
+"""Statistics of the signals of a corpus: leads, sampling rates, durations, amplitudes and faults.
 
-Records come one by one and nothing of them is kept but counts; which records these are is decided in `describe.py`.
+Records are added one by one, and only counts are kept; `describe.py` chooses the records.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ import numpy as np
 from merit_hf.data.row import MISSING
 from merit_hf.leads_merit import STANDARD_12
 
-from .counts import Histograms, Tally
+from .value_counts import Histograms, ValueCounts
 
 SAMPLED_PER_LEAD = 50  # samples of each lead of a record that go into the percentiles
 AMPLITUDE_STEP, AMPLITUDE_LIMIT = 0.005, 20.0  # of a histogram, in mV or standard deviations
 AMPLITUDE_SHARES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
-CLIPPED_SECONDS, CLIPPED_SAMPLES = 0.02, 3  # a lead that rests at its own extreme for so long was cut off there
+CLIPPED_SECONDS, CLIPPED_SAMPLES = 0.02, 3  # a lead that stays at its own extreme for so long is clipped
 FAULTS = ("absent", "all missing", "some missing", "constant", "clipped")
 
 
 class SignalStatistics:
-    """Counts over records, added one by one; `flush` now and then keeps what waits small."""
+    """Counts over records, added one by one. Call `flush` now and then to count and free waiting samples."""
 
     def __init__(self) -> None:
         self.lead_sets: Counter[tuple[str, ...]] = Counter()
         self.sampling_rates: Counter[float] = Counter()
         self.units: Counter[str] = Counter()
-        self.durations = Tally(step=0.1)
+        self.durations = ValueCounts(step=0.1)
         self.seconds = 0.0
         self.missing_samples = self.all_samples = self.records_with_missing = 0
         self.faults: dict[str, Counter[str]] = {fault: Counter() for fault in FAULTS}
@@ -47,7 +47,7 @@ class SignalStatistics:
 
         Args:
             counts: int16 (leads, samples).
-            adc_gain: counts per unit, one a lead.
+            adc_gain: counts per unit, one per lead.
             units: "mV" or "zscore". sampling_rate: Hz.
         """
         leads, num_samples = tuple(lead_names), counts.shape[1]
@@ -80,7 +80,7 @@ class SignalStatistics:
         self._number += 1
 
     def flush(self) -> None:
-        """Brings what waits into the histograms."""
+        """Counts the waiting samples in the histograms."""
         self.durations.add(np.array(self._lengths))
         self._lengths.clear()
         for key, waiting in self._waiting.items():
@@ -112,7 +112,7 @@ class SignalStatistics:
         return found
 
     def description(self) -> dict[str, Any]:
-        """Everything counted, in numbers and texts alone."""
+        """All counts, as numbers and texts."""
         self.flush()
         leads = sorted({lead for leads in self.lead_sets for lead in leads} | set(STANDARD_12), key=_place)
         return {
@@ -146,7 +146,7 @@ def _extent(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _clipped(counts: np.ndarray, low: np.ndarray, high: np.ndarray, sampling_rate: float) -> np.ndarray:
-    """Leads that rest at their own lowest or highest value for `CLIPPED_SECONDS` and `CLIPPED_SAMPLES` or longer."""
+    """Leads that stay at their own lowest or highest value for `CLIPPED_SECONDS` and `CLIPPED_SAMPLES` or longer."""
     length = max(CLIPPED_SAMPLES, math.ceil(CLIPPED_SECONDS * sampling_rate))
     clipped = np.zeros(len(counts), dtype=bool)
     for extreme in (low, high):

@@ -1,4 +1,4 @@
-"""A description of a corpus as short text tables. What it says was counted in `describe.py`."""
+"""A description of a corpus as short text tables. `describe.py` does the counting."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WIDTH = 110
 
 
 def description_text(description: Mapping[str, Any]) -> str:
-    """What a reader wants to know first; the rest is in the description itself."""
+    """The main facts; the description itself has the rest."""
     parts = [
         _splits(description),
         *(_task(task, found, description["splits"]) for task, found in description["tasks"].items()),
@@ -62,7 +62,9 @@ def _reports(reports: Mapping[str, Any]) -> str:
         f"reports: {reports['records']:,}, of which {reports['distinct']:,} different texts; languages: {languages}",
         f"words in a report: {_spread(reports['words'])}",
     ]
-    lines += [f"with a text that train has, too: {split} {n:,}" for split, n in reports["also_in_train"].items() if n]
+    lines += [
+        f"with a text that also occurs in train: {split} {n:,}" for split, n in reports["also_in_train"].items() if n
+    ]
     if any(report["records"] > 1 for report in reports["most_frequent"]):
         lines.append("most frequent:")
     for report in reports["most_frequent"]:
@@ -110,7 +112,7 @@ def _persons(description: Mapping[str, Any]) -> str:
 
 def _leaks(leaks: Mapping[str, Any]) -> str:
     if not leaks["findings"]:
-        return "leaks: no patient and no signal is in two splits, and no signal stands there twice"
+        return "leaks: no patient and no signal is in two splits, and no signal occurs twice"
     return "\n".join(["leaks:", *(f"  {finding}" for finding in leaks["findings"])])
 
 
@@ -123,7 +125,7 @@ def _spread(summary: Mapping[str, Any] | None) -> str:
 
 
 def _table(lines: Sequence[Sequence[str]]) -> str:
-    """The first column from the left, the others from the right, each as wide as its widest cell."""
+    """Aligns the first column left and the others right, each as wide as its widest cell."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join(

@@ -29,24 +29,24 @@ _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 
 
 class DownloadError(OSError):
-    """A file that cannot be had."""
+    """A file cannot be fetched."""
 
 
 class ServerLost(DownloadError):
-    """The server cannot be reached, breaks off or asks to wait too long: other files would fare no better."""
+    """The server cannot be reached, breaks off or asks to wait too long: other files would fail as well."""
 
 
 class FileRefused(DownloadError):
-    """This one file is not there, or is never what its checksum says; others may be."""
+    """This file is missing, or never matches its checksum; other files may be fine."""
 
 
 class Stopped(DownloadError):
-    """Somebody asked to stop."""
+    """The caller asked to stop."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to fetch: its address, where it goes, and its SHA-256 in hexadecimal digits, if the source tells."""
+    """A file to fetch: its address, where it goes, and its SHA-256 in hexadecimal digits, if known."""
 
     url: str
     path: Path
@@ -54,12 +54,12 @@ class RemoteFile:
 
 
 class Downloader:
-    """Fetches files one after another over one connection; use one object a thread.
+    """Fetches files one after another over one connection; use one object per thread.
 
     Args:
         stop: when it is set, `fetch` ends soon with `Stopped`.
         on_bytes: called with the number of bytes that arrived, negative where they turned out useless.
-        on_total: called with the size of a file as soon as the server tells it.
+        on_total: called with the size of a file as soon as the server states it.
         first_wait: seconds before the second attempt at a file; each further wait is twice as long.
     """
 
@@ -77,7 +77,7 @@ class Downloader:
         self._session.headers.update({"User-Agent": f"merit-hf/{__version__}", "Accept-Encoding": "identity"})
 
     def fetch(self, file: RemoteFile) -> bool:
-        """Makes `file.path` right; False if it was so before. What arrives is kept in `<name>.part` until then.
+        """Fetches a file to `file.path`; False if it was there already. Until it is complete, it is `<name>.part`.
 
         Raises:
             ServerLost: several attempts in a row brought nothing.
@@ -104,7 +104,7 @@ class Downloader:
         """Adds to `part` until the server has no more of the file."""
         validator = _validator_path(part).read_text(encoding="utf-8") if _validator_path(part).is_file() else None
         if file.sha256 is None and validator is None:
-            self._discard(part)  # nothing would tell whether the rest fits
+            self._discard(part)  # the rest might belong to another version
         failures = 0
         most = before = _size(part)
         while True:

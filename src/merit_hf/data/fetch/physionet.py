@@ -1,6 +1,6 @@
-"""Projects of PhysioNet: the files of one that a corpus needs, fetched several at a time, and failures in words.
+"""Downloads from PhysioNet: the files of a project that a corpus needs, several at a time, and failures in words.
 
-How one file comes over the network is in `http.py`; which files a corpus needs is said by the corpus.
+One file is fetched in `http.py`; which files are needed is stated by each corpus, and their address in `project.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import threading
 import urllib.parse
 from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,37 +18,13 @@ from datasets.utils import tqdm
 from filelock import FileLock, Timeout
 
 from .http import FIRST_WAIT, Downloader, DownloadError, FileRefused, RemoteFile, Stopped
+from .project import PhysioNetProject
 
-ADDRESS = "https://physionet.org"
 CHECKSUMS = "SHA256SUMS.txt"
 MOST_CONNECTIONS = 16
 MOST_REFUSED = 20  # files; more of them mean that the address is wrong
 LOCK = ".download.lock"
 _CHECKSUM_LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(.+)")
-
-
-@dataclass(frozen=True)
-class PhysioNetProject:
-    """A published project.
-
-    Attributes:
-        name: as in its address.
-        version: of the project.
-        archive: name of the zip archive that is fetched in place of single files; empty: single files are.
-        size: of the archive, in words.
-    """
-
-    name: str
-    version: str
-    archive: str = ""
-    size: str = ""
-
-    @property
-    def url(self) -> str:
-        """Address of the folder with all files, or of the archive."""
-        if self.archive:
-            return f"{ADDRESS}/static/published-projects/{self.name}/{self.archive}"
-        return f"{ADDRESS}/files/{self.name}/{self.version}/"
 
 
 def download_archive(
@@ -60,7 +35,7 @@ def download_archive(
     accept_size: bool = False,
     first_wait: float = FIRST_WAIT,
 ) -> None:
-    """Fetches the archive of a project to `path`, unless it is there. What has arrived stays after a failure.
+    """Fetches the archive of a project to `path`, unless it is there. What has arrived is kept after a failure.
 
     PhysioNet publishes no checksum of archives: the size is checked, and each file in it when it is read.
 
@@ -112,7 +87,7 @@ def download_files(
 
     Args:
         project: published project.
-        folder: made if it is not there; files lie in it as in the project.
+        folder: made if it does not exist; it gets the layout of the project.
         needed: which files, by their path in the project.
         url: address of a folder with the project's files and `SHA256SUMS.txt`, if not PhysioNet's.
         connections: files that are fetched at a time.

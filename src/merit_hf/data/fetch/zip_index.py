@@ -1,4 +1,4 @@
-"""An index of a large zip archive: where each file in it lies, so that any process can read one without unpacking.
+"""An index of a large zip archive: the place of each file in it, so that any process can read one without unpacking.
 
 The standard library keeps some 600 bytes for each file, a gigabyte for the 1.6 million of a large corpus; this index
 keeps 37. Nothing about ECGs may live here.
@@ -21,7 +21,7 @@ import numpy as np
 _END = struct.Struct("<4s4H2LH")  # of the archive
 _END_LOCATOR_64 = struct.Struct("<4sLQL")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
-_ENTRY = struct.Struct("<4s6H3L5H2L")  # of the central directory, one a file
+_ENTRY = struct.Struct("<4s6H3L5H2L")  # of the central directory, one per file
 _LOCAL = struct.Struct("<4s5H3L2H")  # before the content of a file
 _LONGEST_COMMENT = 2**16
 _IN_EXTRA_FIELD = 2**32 - 1  # instead of a number that needs 64 bits
@@ -181,7 +181,7 @@ def _find_directory(file: BinaryIO, cut_off: str) -> tuple[int, int]:
 
 
 def _large_numbers(extra: bytes, numbers: list[int], cut_off: str) -> list[int]:
-    """Those of the numbers that do not fit into 32 bits stand in an extra field of kind 1, in their order."""
+    """Reads the numbers that do not fit into 32 bits from the extra field of kind 1, where they are in order."""
     while len(extra) >= 4:
         kind, size = struct.unpack_from("<2H", extra)
         if kind == 1 and size >= 8 * numbers.count(_IN_EXTRA_FIELD) and len(extra) >= 4 + size:

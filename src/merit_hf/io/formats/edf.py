@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from merit_hf.io.record import EcgRecord
+from merit_hf.io.sex import canonical_sex
 from merit_hf.leads_merit import canonical_lead, canonical_units, to_millivolts
 
 NAME = "EDF"
@@ -25,7 +26,6 @@ _HEADER_BYTES = 256  # of the file, and again of each signal
 _NUMBER = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 _ECG_LABEL = re.compile(r"^(ecg|ekg|lead)\b[\s_:-]*", re.IGNORECASE)
 _ONSET = re.compile(rb"^[+-]\d+(\.\d+)?(?=\x14)")
-_SEXES = {"M": "male", "F": "female"}
 _MAX_GAP = 10  # times the samples that there are; where gaps take up more, a time must be wrong
 
 
@@ -307,9 +307,9 @@ def _person(recording: Any) -> tuple[float | None, str | None]:
             warnings.simplefilter("ignore")
             born, at = recording.patient.birthdate, recording.startdate
     except (ValueError, AttributeError, KeyError):
-        return None, _SEXES.get(words[1])
+        return None, canonical_sex(words[1])
     age = at.year - born.year - ((at.month, at.day) < (born.month, born.day))
-    return (float(age) if 0 <= age < 150 else None), _SEXES.get(words[1])
+    return (float(age) if 0 <= age < 150 else None), canonical_sex(words[1])
 
 
 def _start(recording: Any) -> str | None:

@@ -12,6 +12,7 @@ from merit_hf.io.array_record import array_record
 from merit_hf.io.record import EcgRecord
 from merit_hf.io.scp_rhythm import Rhythm, read_rhythm
 from merit_hf.io.scp_sections import ScpSection, is_scp, read_sections
+from merit_hf.io.sex import canonical_sex
 from merit_hf.io.statements import report_of
 
 NAME = "SCP-ECG"
@@ -22,7 +23,7 @@ _LEADS = {1: "I", 2: "II", 3: "V1", 4: "V2", 5: "V3", 6: "V4", 7: "V5", 8: "V6",
 _LEADS |= {10: "V2R", 11: "V3R", 12: "V4R", 13: "V5R", 14: "V6R"}
 _LEADS |= {16: "X", 17: "Y", 18: "Z", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF", 66: "V8", 67: "V9", 87: "V"}
 _LEADS |= {92: "MCL1", 97: "MCL6", 131: "ES", 132: "AS", 133: "AI"}
-_SEXES = {1: "male", 2: "female"}
+_SEX_CODES = {"1": "male", "2": "female"}
 _YEARS = {1: 1.0, 2: 1 / 12, 3: 7 / 365.25, 4: 1 / 365.25, 5: 1 / 8766}  # of a unit of age
 _END_OF_FIELDS = 255
 _PATIENT_TEXTS = {0: "last_name", 1: "first_name", 2: "patient_id", 3: "second_last_name"}
@@ -61,7 +62,7 @@ def read(
     age, sex = None, None
     if 1 in sections:
         fields = _fields(sections[1])
-        age, sex = _age(fields), _SEXES.get(int.from_bytes(fields.get(8, b"")[:1], "little"))
+        age, sex = _age(fields), canonical_sex(int.from_bytes(fields.get(8, b"")[:1], "little"), _SEX_CODES)
         start = _start(fields)
         if start:
             metadata["start"] = start

@@ -13,21 +13,21 @@ import numpy as np
 MOST_BARS = 40
 
 
-class Tally:
-    """How often each value occurred, values rounded to whole multiples of `step`. Everything it says is exact then."""
+class ValueCounts:
+    """How often each value occurred, with values rounded to whole multiples of `step`; exact after that rounding."""
 
     def __init__(self, step: float) -> None:
         self.step = step
         self._counts: dict[int, int] = {}
 
     def add(self, values: np.ndarray) -> None:
-        """Counts values; NaN is passed over."""
+        """Counts values; NaN is ignored."""
         numbers = np.rint(np.asarray(values, dtype=np.float64)[~np.isnan(values)] / self.step).astype(np.int64)
         for number, count in zip(*(found.tolist() for found in np.unique(numbers, return_counts=True)), strict=True):
             self._counts[number] = self._counts.get(number, 0) + count
 
-    def join(self, other: Tally) -> None:
-        """Counts everything that another tally of the same step has counted."""
+    def join(self, other: ValueCounts) -> None:
+        """Adds the counts of another object with the same step."""
         for number, count in other._counts.items():
             self._counts[number] = self._counts.get(number, 0) + count
 
@@ -53,7 +53,7 @@ class Tally:
 
 
 class Histograms:
-    """One histogram a row of values between `-limit` and `limit`, in bins `step` wide; what is beyond goes to the end.
+    """One histogram per row, of values from `-limit` to `limit` in bins `step` wide; values beyond count in the last.
 
     A percentile of it is exact to half a step.
     """
@@ -64,7 +64,7 @@ class Histograms:
         self.counts = np.zeros((rows, len(self.centres)), dtype=np.int64)
 
     def add(self, values: np.ndarray) -> None:
-        """Counts (rows, number) values; NaN is passed over."""
+        """Counts (rows, number) values; NaN is ignored."""
         bins = len(self.centres)
         known = ~np.isnan(values)
         places = np.clip(np.rint(np.where(known, values, 0.0) / self.step) + bins // 2, 0, bins - 1).astype(np.int64)

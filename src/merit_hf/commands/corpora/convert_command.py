@@ -1,6 +1,6 @@
-"""What every `merit convert` does: options to a corpus, the corpus to Parquet, a short table at the end.
+"""What every `merit convert` does: it makes a corpus from options, writes it as Parquet, and prints a short table.
 
-The options of one corpus are the fields of its class; the conversion itself is `corpus.write_corpus`.
+The options of one corpus are the fields of its class; `merit_hf.data.build.write` does the conversion.
 """
 
 from __future__ import annotations
@@ -12,24 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import datasets
-
 from merit_hf.command_line import option
 from merit_hf.data.build.builder import CorpusBuilder
 from merit_hf.data.build.summary import CorpusSummary
-from merit_hf.data.build.write import write_corpus
-from merit_hf.data.fetch.physionet import PhysioNetProject, download_archive, download_files
+from merit_hf.data.fetch.project import PhysioNetProject
 
 
 @dataclass(kw_only=True)
 class ConversionOptions:
     """Options that every conversion has."""
 
-    output_dir: str = option(help="folder to make; it appears only when it is complete")
+    output_dir: str = option(help="folder to make; it appears when it is complete")
     num_proc: int = option(1, help="worker processes")
     overwrite: bool = option(False, help="replace the corpus that is in output_dir")
     drop_duplicate_signals: bool = option(
-        False, help="of records with the very same samples keep only the first; the others are named in skipped.csv"
+        False,
+        help="of records with exactly the same samples keep only the first; the others are listed in skipped.csv",
     )
 
 
@@ -38,7 +36,7 @@ class DownloadOptions:
     """Options of a corpus that PhysioNet publishes for everybody."""
 
     download: bool = option(
-        False, help="first fetch from PhysioNet what data_dir does not have yet; the same command goes on after a stop"
+        False, help="first download from PhysioNet what data_dir lacks; the same command resumes after a stop"
     )
     download_url: str | None = option(
         None, help="address to download from: another version, or a mirror; PhysioNet's if left out"
@@ -49,17 +47,19 @@ class DownloadOptions:
 class FilesDownloadOptions(DownloadOptions):
     """Options of a corpus that is fetched file by file."""
 
-    download_connections: int = option(4, help="files that are fetched at a time")
+    download_connections: int = option(4, help="files that are downloaded at a time")
 
 
 @dataclass(kw_only=True)
 class ArchiveDownloadOptions(DownloadOptions):
     """Options of a corpus that is fetched as one large archive."""
 
-    accept_size: bool = option(False, help="download although it is large; without it, the size is said and no more")
+    accept_size: bool = option(
+        False, help="download although it is large; without it, the command only states the size"
+    )
 
 
-def conversion(corpus_class: type[CorpusBuilder]) -> Callable[[Any], None]:
+def convert_command(corpus_class: type[CorpusBuilder]) -> Callable[[Any], None]:
     """The function of the command that makes a corpus of one class, with the fields of that class as its options.
 
     Args:
@@ -76,6 +76,11 @@ def conversion(corpus_class: type[CorpusBuilder]) -> Callable[[Any], None]:
     )
 
     def convert(arguments: Any) -> None:
+        # Imported here so that --help and a mistyped option answer at once.
+        import datasets
+
+        from merit_hf.data.build.write import write_corpus
+
         options = {name: getattr(arguments, name) for name in inspect.signature(corpus_class).parameters}
         datasets.enable_progress_bars()
         if isinstance(arguments, DownloadOptions) and project is not None:
@@ -99,6 +104,8 @@ def _download(
         if arguments.download_url is not None:
             raise ValueError(f"download_url is {arguments.download_url}, but nothing is downloaded without --download")
         return
+    from merit_hf.data.fetch.physionet import download_archive, download_files
+
     target, url = Path(options["data_dir"]), arguments.download_url
     if isinstance(arguments, ArchiveDownloadOptions):
         download_archive(project, target, url=url, accept_size=arguments.accept_size)
