@@ -102,7 +102,7 @@ def _classifier(arguments: ClassifyArguments) -> tuple[Any, dict[str, Any]]:
     for name in ("labels", "task", "prompts", "multi_label"):
         if getattr(arguments, name):
             raise ValueError(
-                f"--{name} is for pretrained models with a text tower; {arguments.model} is a classifier and has labels "
+                f"--{name} is for pretrained models; {arguments.model} is a classifier and has labels "
                 "of its own: leave it out"
             )
     pipe = open_pipeline("ecg-classification", arguments.model, arguments.device)

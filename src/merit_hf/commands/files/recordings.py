@@ -52,16 +52,21 @@ class Source:
         return self._read()
 
 
-def find_paths(words: Sequence[str]) -> list[str]:
+def find_paths(words: Sequence[str], is_whole: Callable[[str], bool] | None = None) -> list[str]:
     """Paths of ECG files, WFDB records and corpus folders, in the order of the words, each once.
 
     A folder stands for the recordings below it, in order; a file that is no recording is passed over there. Words that
     name nothing are kept, so that reading them says what is wrong.
+
+    Args:
+        words: of the command line.
+        is_whole: whether a folder is taken as it is, not searched; by default, whether it is a corpus.
     """
+    is_whole = is_whole or is_corpus
     found: dict[str, str] = {}
     for word in _with_stdin(words):
         for path in _expanded(word):
-            for each in _in_folder(path):
+            for each in [path] if is_whole(path) else _in_folder(path):
                 found.setdefault(_identity(each), each)
     return list(found.values())
 
@@ -120,7 +125,7 @@ def _expanded(word: str) -> list[str]:
 
 
 def _in_folder(path: str) -> list[str]:
-    if not os.path.isdir(path) or is_corpus(path):
+    if not os.path.isdir(path):
         return [path]
     from merit_hf.data.folder import find_recordings
     from merit_hf.io.reading import looks_like_ecg
