@@ -87,9 +87,8 @@ def checkpoint_lines(info: dict[str, Any]) -> dict[str, str]:
         )
     lines["tokenizer"] = "yes" if info["tokenizer"] else "no"
     if info["training"]:
-        lines["training"] = ", ".join(
-            f"{name.replace('_', ' ')} {value:g}" for name, value in info["training"].items()
-        )
+        last = info["training"].items()
+        lines["training"] = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in last)
     return lines
 
 
@@ -123,8 +122,8 @@ def _header(path: Path) -> dict[str, Any]:
 def _feature_extractor(folder: Path) -> dict[str, Any] | None:
     for name, key in (("processor_config.json", "feature_extractor"), ("preprocessor_config.json", None)):
         if (folder / name).is_file():
-            content = _read_json(folder / name)
-            content = content.get(key) if key else content
+            whole = _read_json(folder / name)
+            content = whole.get(key) if key else whole
             if content and "lead_names" in content:
                 kept = ("sampling_rate", "duration", "lead_names", "normalization", "bandpass", "truncation")
                 return {field: content.get(field) for field in kept}

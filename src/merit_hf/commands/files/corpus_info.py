@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 SPLITS = ("train", "validation", "test")
-_COLUMNS = ["patient_id", "sampling_rate", "num_samples", "lead_names", "units"]
+_COLUMNS = ["patient_id", "sampling_rate", "num_samples", "lead_names", "units", "report"]
 
 
 def corpus_info(path: str) -> dict[str, Any]:
@@ -30,8 +30,8 @@ def corpus_info(path: str) -> dict[str, Any]:
     for shard in shards:
         try:
             file = pq.ParquetFile(shard)
-            table = file.read([*_COLUMNS, "report_language"])
-            with_report += len(table) - table["report_language"].null_count
+            table = file.read(_COLUMNS)
+            with_report += len(table) - table["report"].null_count
         except (pa.ArrowException, KeyError) as error:
             raise ValueError(f"{shard} is no shard of a corpus: {' '.join(str(error).split())}") from error
         schema = schema or file.schema_arrow
@@ -51,11 +51,9 @@ def corpus_info(path: str) -> dict[str, Any]:
         "title": _title(Path(path)),
         "records": {split: records[split] for split in order if split in records},
         "patients": len(patients),
-        "with_report_language": with_report,
+        "with_report": with_report,
         "tasks": _tasks(schema),
-        "leads": [
-            {"lead_names": list(names), "records": count} for names, count in counts["lead_names"].most_common()
-        ],
+        "leads": [{"lead_names": list(names), "records": n} for names, n in counts["lead_names"].most_common()],
         "sampling_rates": {f"{rate:g}": count for rate, count in counts["sampling_rate"].most_common()},
         "durations": [min(durations), max(durations)] if durations else None,
         "units": dict(counts["units"].most_common()),
@@ -72,7 +70,7 @@ def corpus_lines(info: dict[str, Any]) -> dict[str, str]:
         "corpus": info["title"],
         "records": f"{total:,}: {splits}",
         "patients": f"{info['patients']:,}" if info["patients"] else "unknown",
-        "reports": f"{info['with_report_language']:,} with a known language",
+        "reports": f"{info['with_report']:,}",
         "leads": leads[0] + (f", and {len(leads) - 1} other sets" if len(leads) > 1 else "") if leads else "none",
         "sampling rate": ", ".join(f"{rate} Hz ({count:,})" for rate, count in info["sampling_rates"].items()),
         "size": f"{info['bytes'] / 1e6:,.1f} MB",

@@ -76,7 +76,7 @@ Described = tuple[dict[str, Any], dict[str, str]]
 
 
 def _describer(model: str | None, naming: dict[str, Any]) -> Callable[[str], Described]:
-    """What tells of a path; the feature extractor, which takes seconds to import, is opened for the first recording."""
+    """What tells of a path. The feature extractor takes seconds to import and is opened for the first recording."""
     opened: list[Any] = []
 
     def describe(path: str) -> Described:

@@ -20,11 +20,11 @@ def recording_info(path: str, record: EcgRecord, feature_extractor: Any) -> dict
     finite = np.isfinite(record.signal)
     known = finite.any(axis=1)
     values = np.where(finite, record.signal, np.nan)
-    leads = {}
+    leads: dict[str, dict[str, Any]] = {}
     for name, samples, has_values in zip(record.lead_names, values, known, strict=True):
         leads[name] = {
-            "minimum": float(np.nanmin(samples)) if has_values else None,
-            "maximum": float(np.nanmax(samples)) if has_values else None,
+            "minimum": _rounded(np.nanmin(samples)) if has_values else None,
+            "maximum": _rounded(np.nanmax(samples)) if has_values else None,
             "missing_share": float(np.isnan(samples).mean()),
         }
     ranges = [lead for lead in leads.values() if lead["minimum"] is not None]
@@ -47,6 +47,11 @@ def recording_info(path: str, record: EcgRecord, feature_extractor: Any) -> dict
         "sex": record.sex,
         "preparation": feature_extractor.describe(record),
     }
+
+
+def _rounded(value: Any) -> float:
+    """To nanovolts where the unit is mV; float32 holds no more."""
+    return round(float(value), 6)
 
 
 def recording_lines(info: dict[str, Any]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from merit_hf.command_line import option
 
 if TYPE_CHECKING:
+    from merit_hf.data.load.dataset import PretrainingDataset
     from merit_hf.io import EcgRecord
 
 FILES_HELP = (
@@ -162,14 +163,20 @@ def _file_reader(path: str, given: Mapping[str, Any]) -> Callable[[], EcgRecord]
 def _corpus_sources(path: str, split: str | None) -> list[Source]:
     from merit_hf.data.build.open import load_corpus
     from merit_hf.data.load.dataset import PretrainingDataset
-    from merit_hf.data.row import record_from_row
 
     found = []
     opened = load_corpus(path, split)
     for name, dataset in {split: opened}.items() if split is not None else opened.items():
         rows = PretrainingDataset(dataset)
         for index, ecg_id in enumerate(dataset["ecg_id"]):
-            found.append(
-                Source(path, name, ecg_id, _read=lambda rows=rows, index=index: record_from_row(rows[index]))  # type: ignore[misc]
-            )
+            found.append(Source(path, name, ecg_id, _read=_row_reader(rows, index)))
     return found
+
+
+def _row_reader(rows: PretrainingDataset, index: int) -> Callable[[], EcgRecord]:
+    def read() -> EcgRecord:
+        from merit_hf.data.row import record_from_row
+
+        return record_from_row(rows[index])
+
+    return read

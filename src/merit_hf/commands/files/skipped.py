@@ -48,7 +48,7 @@ class Skipped:
         """Writes the list and ends the process with status 1 if anything was skipped.
 
         Args:
-            num_done: ECGs that could be used.
+            num_done: inputs that could be used.
 
         Raises:
             ValueError: none could.
@@ -61,7 +61,7 @@ class Skipped:
             with whole_file(self.options.skipped) as file:
                 file.write(text.getvalue().encode())
         if not num_done:
-            raise ValueError(f"nothing done: none of the {len(self.reasons)} ECGs can be used")
+            raise ValueError(f"nothing done: all {len(self.reasons)} inputs were skipped")
         if self.reasons:
-            print(f"{num_done} ECGs done, {len(self.reasons)} skipped", file=sys.stderr)
+            print(f"{num_done} done, {len(self.reasons)} skipped", file=sys.stderr)
             raise SystemExit(SOME_SKIPPED)
