@@ -54,7 +54,9 @@ def main(arguments: ClassifyArguments) -> None:
         raise ValueError(f"--top is {arguments.top}, expected at least 1")
     form = arguments.form()
     paths = find_paths(arguments.files)
-    if _is_classifier(arguments.model):
+    from .inference import answers, model_type
+
+    if model_type(arguments.model) == "merit_ecg":
         pipe, scoring = _classifier(arguments)
         labels = list(pipe.model.config.id2label.values())
         positive = "return_above_threshold" in scoring
@@ -62,8 +64,6 @@ def main(arguments: ClassifyArguments) -> None:
         pipe, scoring = _zero_shot(arguments)
         labels = list(scoring["candidate_labels"])
         positive = False
-
-    from .inference import answers
 
     naming = {name: getattr(arguments, name) for name in ("sampling_rate", "lead_names", "units")}
     found = sources(paths, naming, arguments.split)
@@ -78,7 +78,7 @@ def main(arguments: ClassifyArguments) -> None:
             continue
         best = scores[: arguments.top]
         rows = [[source.name, *_cells(score)] for score in best]
-        printer.print({"file": source.name, "scores": best}, rows)
+        printer.print({**source.identity(), "scores": best}, rows)
         num_done += 1
     skipped.finish(num_done)
 
@@ -86,14 +86,6 @@ def main(arguments: ClassifyArguments) -> None:
 def _cells(score: Mapping[str, Any]) -> list[Any]:
     positive = ["yes" if score["positive"] else "no"] if "positive" in score else []
     return [score["label"], score["score"], *positive]
-
-
-def _is_classifier(model: str) -> bool:
-    from transformers import AutoConfig
-
-    import merit_hf.configuration_merit  # noqa: F401  registers MERIT
-
-    return bool(AutoConfig.from_pretrained(model).model_type == "merit_ecg")
 
 
 def _classifier(arguments: ClassifyArguments) -> tuple[Any, dict[str, Any]]:

@@ -70,7 +70,7 @@ def corpus_lines(info: dict[str, Any]) -> dict[str, str]:
         "corpus": info["title"],
         "records": f"{total:,}: {splits}",
         "patients": f"{info['patients']:,}" if info["patients"] else "unknown",
-        "reports": f"{info['with_report']:,}",
+        "reports": f"{info['with_report']:,} of the records have one",
         "leads": leads[0] + (f", and {len(leads) - 1} other sets" if len(leads) > 1 else "") if leads else "none",
         "sampling rate": ", ".join(f"{rate} Hz ({count:,})" for rate, count in info["sampling_rates"].items()),
         "size": f"{info['bytes'] / 1e6:,.1f} MB",

@@ -48,6 +48,12 @@ class Source:
         """What it is called in answers: its path, or its id in the corpus."""
         return self.path if self.ecg_id is None else self.ecg_id
 
+    def identity(self) -> dict[str, str]:
+        """The file, or the corpus, split and id, for JSON."""
+        if self.ecg_id is None:
+            return {"file": self.path}
+        return {"corpus": self.path, "split": str(self.split), "ecg_id": self.ecg_id}
+
     def read(self) -> EcgRecord:
         """The record. ValueError, OSError or ImportError if it cannot be read."""
         return self._read()
