@@ -65,8 +65,7 @@ def main(arguments: ClassifyArguments) -> None:
         labels = list(scoring["candidate_labels"])
         positive = False
 
-    naming = {name: getattr(arguments, name) for name in ("sampling_rate", "lead_names", "units")}
-    found = sources(paths, naming, arguments.split)
+    found = sources(paths, arguments.reading(), arguments.split)
     skipped = Skipped(arguments)
     widths = {"file": max(map(len, (source.name for source in found)), default=0), "label": max(map(len, labels))}
     columns = {**widths, "score": 5, **({"positive": 8} if positive else {})}

@@ -49,12 +49,11 @@ def main(arguments: InfoArguments) -> None:
 
     form = arguments.form()
     paths = find_paths(arguments.files, lambda path: is_corpus(path) or is_checkpoint(path))
-    naming = {name: getattr(arguments, name) for name in ("sampling_rate", "lead_names", "units")}
     if form == "csv" and (others := [path for path in paths if is_corpus(path) or is_checkpoint(path)]):
         raise ValueError(f"--csv has a row for each recording, but {others[0]} is none: use --json")
     printer = Printer("csv", dict.fromkeys(_CSV_COLUMNS, 0)) if form == "csv" else None
     skipped = Skipped(arguments)
-    describe = _describer(arguments.model, naming)
+    describe = _describer(arguments.model, arguments.reading())
     num_done = 0
     for path in paths:
         try:
@@ -75,7 +74,7 @@ def main(arguments: InfoArguments) -> None:
 Described = tuple[dict[str, Any], dict[str, str]]
 
 
-def _describer(model: str | None, naming: dict[str, Any]) -> Callable[[str], Described]:
+def _describer(model: str | None, reading: dict[str, Any]) -> Callable[[str], Described]:
     """What tells of a path. The feature extractor takes seconds to import and is opened for the first recording."""
     opened: list[Any] = []
 
@@ -92,7 +91,7 @@ def _describer(model: str | None, naming: dict[str, Any]) -> Callable[[str], Des
             return info, corpus_lines(info)
         from .recording_info import recording_info, recording_lines
 
-        (source,) = sources([path], naming)
+        (source,) = sources([path], reading)
         record = source.read()
         if not opened:
             opened.append(_feature_extractor(model))

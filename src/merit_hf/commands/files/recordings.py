@@ -5,6 +5,7 @@ Finding and reading lives here; an ECG that cannot be read is dealt with in skip
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import os
 import sys
@@ -32,6 +33,17 @@ class ReadingOptions:
     sampling_rate: float | None = option(None, unit="Hz", help="of files that do not state it, such as .npy")
     lead_names: list[str] | None = option(None, help="of files that do not state them, in the order of their leads")
     units: str | None = option(None, help="of files that do not state them: mV, uV, V, nV or zscore; null: mV")
+    channels: list[int | str] | None = option(
+        None, help="signals to read, by number from 0 or by name, of files that hold others too (WFDB, EDF); null: all"
+    )
+
+    def reading(self) -> dict[str, Any]:
+        """What was given of these."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(ReadingOptions)
+            if getattr(self, field.name) is not None
+        }
 
 
 @dataclass(frozen=True)
@@ -79,13 +91,13 @@ def find_paths(words: Sequence[str], is_whole: Callable[[str], bool] | None = No
 
 
 def sources(
-    paths: Sequence[str], naming: Mapping[str, Any] | None = None, split: str | None = None, corpora: bool = True
+    paths: Sequence[str], reading: Mapping[str, Any], split: str | None = None, corpora: bool = True
 ) -> list[Source]:
     """What there is to read at each path; nothing is read yet but the list of a corpus' records.
 
     Args:
         paths: of files and of corpus folders.
-        naming: sampling_rate, lead_names, units of files that do not state them.
+        reading: options of `read_ecg` for files that take them, see `ReadingOptions`.
         split: of the corpora; None takes all.
         corpora: whether the command takes corpora.
 
@@ -93,11 +105,10 @@ def sources(
         ValueError: a corpus has no such split, or the command takes none.
     """
     found: list[Source] = []
-    given = {name: value for name, value in (naming or {}).items() if value is not None}
     num_corpora = 0
     for path in paths:
         if not is_corpus(path):
-            found.append(Source(path, _read=_file_reader(path, given)))
+            found.append(Source(path, _read=_file_reader(path, reading)))
             continue
         if not corpora:
             raise ValueError(f"{path} is a corpus; this command takes files and folders of files")
@@ -151,7 +162,7 @@ def _identity(path: str) -> str:
     return os.path.realpath(header_of(Path(path)) or path)
 
 
-def _file_reader(path: str, given: Mapping[str, Any]) -> Callable[[], EcgRecord]:
+def _file_reader(path: str, reading: Mapping[str, Any]) -> Callable[[], EcgRecord]:
     def read() -> EcgRecord:
         from merit_hf.io import read_ecg
         from merit_hf.io.reading import options_of
@@ -160,8 +171,8 @@ def _file_reader(path: str, given: Mapping[str, Any]) -> Callable[[], EcgRecord]
             raise ValueError(f"{path} is a folder without a recording")
         if glob.has_magic(path) and not os.path.lexists(path):
             raise ValueError(f"no file matches {path!r}")
-        takes = options_of(path) if given else ()
-        return read_ecg(path, **{name: value for name, value in given.items() if name in takes})
+        takes = options_of(path) if reading else ()
+        return read_ecg(path, **{name: value for name, value in reading.items() if name in takes})
 
     return read
 
