@@ -18,6 +18,7 @@ import numpy as np
 from merit_hf.command_line import option
 from merit_hf.data.build.builder import CorpusBuilder
 from merit_hf.data.build.card import CardFacts
+from merit_hf.data.folder import find_recordings
 from merit_hf.data.reports import report_language
 from merit_hf.data.row import MISSING, OLDEST_AGE, SkipRecord, printable, row_from_record
 from merit_hf.data.splits import SPLIT_NAMES, SPLITS, draw_splits, fold_split
@@ -28,7 +29,6 @@ from merit_hf.leads_merit import STANDARD_12
 
 from .label_cells import EVERY_KEY, cell_content, labels_of_cell
 from .recording_files import (
-    find_recordings,
     has_known_format,
     match_recordings,
     patient_of,
