@@ -31,6 +31,7 @@ _PUBLIC_NAMES: dict[str, tuple[str, ...]] = {
         "EcgFeatureExtractionPipeline",
         "EcgZeroShotClassificationPipeline",
     ),
+    "plotting.ecg_page": ("plot_ecg",),
     "processing_merit": ("MeritProcessor",),
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}

@@ -129,7 +129,7 @@ def draw_pictures(output: Path, seeds: int) -> None:
     from merit_hf.evaluation.zero_shot.prompts import select_prompts
     from merit_hf.evaluation.zero_shot.zero_shot import load_zero_shot, untrained_model
     from merit_hf.modeling_merit import MeritForPreTraining
-    from merit_hf.plotting.ecg_page import plot_training_curves
+    from merit_hf.plotting.curves import plot_training_curves
     from merit_hf.plotting.reconstruction import plot_reconstruction, reconstruct
     from merit_hf.simulation.findings import BY_CODE
 
@@ -189,7 +189,9 @@ def compose(
     """The paper on top, true to scale; below it the scores of this record, and the AUROC over all test records."""
     from matplotlib.figure import Figure
 
-    from merit_hf.plotting.ecg_page import GREY, INK, MM_PER_INCH, draw_paper, plan_paper, plot_aurocs, plot_scores
+    from merit_hf.plotting.ecg_page import MM_PER_INCH, draw_paper, plan_paper
+    from merit_hf.plotting.scores import plot_aurocs, plot_scores
+    from merit_hf.plotting.style import GREY, INK
 
     paper = plan_paper(record)
     below = 29.0 + 5.5 * len(scores) + 12.0  # mm: headings, a line a label, axis

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from .ecg_page import GREY, INK, TRAINED, TRUTH, UNTRAINED, quiet_axes
+from .style import GREY, INK, TRAINED, TRUTH, UNTRAINED, quiet_axes
 
 MOST_LABELS = 24
 SPLIT_COLORS = {"train": TRAINED, "validation": "#e0a53c", "test": TRUTH}

@@ -1,25 +1,24 @@
-"""Pictures: a 12-lead ECG on paper true to scale, score bars, training curves. Needs matplotlib (`merit-hf[plot]`).
+"""A 12-lead ECG on paper, true to scale: the sheet is planned, then drawn.
 
-Only drawing lives here. What is drawn is computed elsewhere: a record, a pipeline's answer, results, a metrics file.
+Only drawing lives here; what can be drawn, and how it becomes a record, is in `drawable.py`.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from merit_hf.leads_merit import STANDARD_12, canonical_lead
+
+from .drawable import DrawableEcg, as_record
+from .style import FAINT, GREY, INK
 
 MM_PER_INCH = 25.4
 MM_PER_SECOND = 25.0
@@ -28,8 +27,6 @@ GAINS = {"mV": 10.0, "zscore": 2.5}
 UNIT_NAMES = {"mV": "mV", "zscore": "SD (z-scored, no voltage)"}
 
 PAPER, FINE_GRID, COARSE_GRID = "#fffdfb", "#f9e3df", "#efbdb5"
-INK, GREY, FAINT = "#1b1b1e", "#6d6d75", "#b9b9c0"
-TRAINED, UNTRAINED, TRUTH = "#1f6f8b", "#c3cad1", "#c8452f"
 
 # Room on the paper, in mm. Multiples of 5, so that every row starts on a bold line.
 LEFT_MARGIN, RIGHT_MARGIN, HEADER, FOOTER = 15.0, 5.0, 10.0, 10.0
@@ -40,19 +37,6 @@ LAYOUTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "3x4": (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6")),
     "6x2": tuple(zip(STANDARD_12[:6], STANDARD_12[6:], strict=True)),
 }
-
-
-class Recording(Protocol):
-    """What can be drawn: an `EcgRecord` or anything with these attributes."""
-
-    @property
-    def signal(self) -> np.ndarray: ...
-
-    @property
-    def sampling_rate(self) -> float: ...
-
-    @property
-    def lead_names(self) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True)
@@ -79,21 +63,27 @@ class Paper:
 
 
 def plot_ecg(
-    record: Recording,
+    ecg: Any,
     *,
+    sampling_rate: float | None = None,
+    lead_names: Sequence[str] | None = None,
+    units: str | None = None,
     layout: str | None = None,
     rhythm_lead: str | None = "II",
     start: float = 0.0,
     gain: float | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Draws a record on ECG paper: 25 mm/s and 10 mm/mV when saved or printed at the figure's own size.
+    """Draws an ECG on paper: 25 mm/s and 10 mm/mV when saved or printed at the figure's own size.
 
     The level of a lead has no meaning in an ECG, so each lead's median lies on its baseline.
 
     Args:
-        record: `signal` (leads, samples) in `units` (mV if it has none), NaN where missing; leads may be absent or in
-            any order.
+        ecg: a path; a record (`signal` (leads, samples) in `units`, mV if it has none, NaN where missing); a row of a
+            corpus; or an array or tensor (leads, samples). Leads may be absent or in any order.
+        sampling_rate: of an array, in Hz; required there. Also for files that do not state it.
+        lead_names: of an array, one a row; the standard twelve by default if it has twelve rows. Also for files.
+        units: of an array, "mV" by default. Also for files.
         layout: `"3x4"` (2.5 s a lead) or `"6x2"` (5 s a lead) of the standard twelve, or `"rows"` (every lead of the
             record in full). By default `"3x4"`, and `"rows"` for fewer than seven standard leads.
         rhythm_lead: lead drawn in full below the `"3x4"` and `"6x2"` layouts, or None.
@@ -102,8 +92,9 @@ def plot_ecg(
         title: heading; by default the record's id, age and sex as far as they are known.
 
     Raises:
-        ValueError: unknown layout, units or lead name; nothing to draw.
+        ValueError: unknown layout, units or lead name; an array without its sampling rate; nothing to draw.
     """
+    record = as_record(ecg, sampling_rate=sampling_rate, lead_names=lead_names, units=units)
     paper = plan_paper(record, layout=layout, rhythm_lead=rhythm_lead, start=start, gain=gain)
     figure = Figure(figsize=(paper.width / MM_PER_INCH, paper.height / MM_PER_INCH), dpi=150)
     draw_paper(figure.add_axes((0, 0, 1, 1)), record, paper, title)
@@ -111,7 +102,7 @@ def plot_ecg(
 
 
 def plan_paper(
-    record: Recording,
+    record: DrawableEcg,
     *,
     layout: str | None = None,
     rhythm_lead: str | None = "II",
@@ -159,7 +150,7 @@ def plan_paper(
     return Paper(width, height, gain, units, tuple(strips), tuple(height - HEADER - pulse for pulse in pulses))
 
 
-def draw_paper(axes: Axes, record: Recording, paper: Paper, title: str | None = None) -> None:
+def draw_paper(axes: Axes, record: DrawableEcg, paper: Paper, title: str | None = None) -> None:
     """Draws a planned sheet. It is true to scale where the axes measure `paper.width` by `paper.height` mm."""
     axes.set(xlim=(0, paper.width), ylim=(0, paper.height), xticks=[], yticks=[], facecolor=PAPER)
     for spine in axes.spines.values():
@@ -180,122 +171,7 @@ def draw_paper(axes: Axes, record: Recording, paper: Paper, title: str | None = 
     axes.text(paper.width - RIGHT_MARGIN, FOOTER / 2, scale, ha="right", **{**text, "color": GREY, "fontsize": 8})
 
 
-def plot_scores(
-    axes: Axes,
-    scores: Sequence[Mapping[str, Any]],
-    *,
-    reference: Sequence[Mapping[str, Any]] | None = None,
-    truth: Collection[str] = (),
-    score_name: str = "score",
-    names: tuple[str, str] = ("trained", "untrained"),
-) -> None:
-    """Horizontal bars of a pipeline's answer, best on top, beside those of a second model.
-
-    Args:
-        scores: `[{"label": str, "score": float}, ...]`, as the classification pipelines return it.
-        reference: the same of another model; its labels must be those of `scores`.
-        truth: labels that are known to be right; they are marked.
-        score_name: what the bars are, for the axis.
-        names: the two models, for the legend.
-
-    Raises:
-        ValueError: no scores, or labels that `scores` does not have.
-    """
-    if not scores:
-        raise ValueError("scores is empty: give the answer of a classification pipeline for one record")
-    ranked = sorted(scores, key=lambda answer: answer["score"], reverse=True)
-    labels = [answer["label"] for answer in ranked]
-    values = [answer["score"] for answer in ranked]
-    others = None if reference is None else {answer["label"]: answer["score"] for answer in reference}
-    for name, given in (("truth", set(truth)), ("reference", set(others or labels))):
-        unknown = given - set(labels) if name == "truth" else given ^ set(labels)
-        if unknown:
-            raise ValueError(f"{name}: labels {sorted(unknown)} are not those of scores, {sorted(labels)}")
-    _draw_pairs(axes, labels, values, None if others is None else [others[label] for label in labels], truth, names)
-    axes.set_xlabel(score_name, color=GREY, fontsize=8)
-
-
-def plot_aurocs(
-    axes: Axes,
-    results: Mapping[str, Any],
-    *,
-    reference: Mapping[str, Any] | None = None,
-    label_names: Mapping[str, str] | None = None,
-    names: tuple[str, str] = ("trained", "untrained"),
-) -> None:
-    """Per-label AUROC of a results file as bars, best on top, with chance as a line. Labels without one are left out.
-
-    Args:
-        results: results of one model, with `per_label: {label: {"auroc": float, "positives": int}}`.
-        reference: results of another model for the same labels.
-        label_names: what to write for a label; the label itself by default.
-        names: the two models, for the legend.
-    """
-    aurocs = {
-        label: row["auroc"]
-        for label, row in results["per_label"].items()
-        if row["auroc"] is not None and math.isfinite(row["auroc"])
-    }
-    if not aurocs:
-        raise ValueError("results has no label with an AUROC: every label needs positives and negatives")
-    labels = sorted(aurocs, key=lambda label: aurocs[label], reverse=True)
-    others = None if reference is None else [reference["per_label"][label]["auroc"] for label in labels]
-    shown = [(label_names or {}).get(label, label) for label in labels]
-    _draw_pairs(axes, shown, [aurocs[label] for label in labels], others, (), names)
-    axes.set_xlim(0, 1.12)  # room for the numbers
-    axes.set_xticks(np.linspace(0, 1, 6))
-    axes.axvline(0.5, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.set_xlabel("AUROC (dashed: chance)", color=GREY, fontsize=8)
-
-
-def plot_training_curves(metrics: str | os.PathLike[str] | Sequence[Mapping[str, Any]]) -> Figure:
-    """Both losses and both read-outs of a pretraining run against the step, validation beside training.
-
-    Args:
-        metrics: a `metrics.jsonl`, the RUN folder that holds it, or its lines as mappings.
-
-    Raises:
-        ValueError: unreadable lines, or no curve in them.
-    """
-    rows = _read_metrics(metrics) if isinstance(metrics, (str, os.PathLike)) else list(metrics)
-    panels = {
-        "reconstruction_loss": ("reconstruction loss", "mean squared error"),
-        "contrastive_loss": ("contrastive loss", "nats"),
-        "structure_information": ("structure: gain over the mean", "nats per masked sample"),
-        "semantic_information": ("semantics: bound of I(ECG; report)", "nats"),
-    }
-    curves = {
-        name: [(row["step"], row[name]) for row in rows if row.get(name) is not None]
-        for panel in panels
-        for name in (panel, f"validation_{panel}")
-    }
-    present = [panel for panel in panels if curves[panel] or curves[f"validation_{panel}"]]
-    if not present:
-        raise ValueError(f"no curve to draw: none of {', '.join(panels)} stands in the {len(rows)} lines of metrics")
-    columns = min(2, len(present))
-    figure = Figure(figsize=(4.4 * columns, 2.7 * math.ceil(len(present) / columns)), dpi=150, layout="constrained")
-    for position, panel in enumerate(present):
-        axes = figure.add_subplot(math.ceil(len(present) / columns), columns, position + 1)
-        title, unit = panels[panel]
-        for name, label, color, marker in (
-            (panel, "training", TRAINED, ""),
-            (f"validation_{panel}", "validation", TRUTH, "o"),
-        ):
-            if curves[name]:
-                steps, values = zip(*curves[name], strict=True)
-                axes.plot(steps, values, color=color, linewidth=1.2, marker=marker, markersize=3, label=label)
-        axes.set_title(title, loc="left", fontsize=9, color=INK, weight="bold")
-        axes.set_xlabel("step", fontsize=8, color=GREY)
-        axes.set_ylabel(unit, fontsize=8, color=GREY)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.grid(color="#ececf0", linewidth=0.8)
-        quiet_axes(axes)
-        if position == 0:
-            axes.legend(frameon=False, fontsize=8, labelcolor=INK)
-    return figure
-
-
-def _leads(record: Recording) -> dict[str, np.ndarray]:
+def _leads(record: DrawableEcg) -> dict[str, np.ndarray]:
     """Name → samples (units), median removed, of the leads that have any finite sample."""
     signal = np.asarray(record.signal, dtype=np.float64)
     if signal.ndim != 2 or signal.shape[0] != len(record.lead_names):
@@ -366,68 +242,7 @@ def _draw_strip(axes: Axes, samples: np.ndarray | None, sampling_rate: float, st
     axes.text(strip.left + 1.5, strip.baseline + above, strip.lead, color=INK, **label)
 
 
-def _title(record: Recording) -> str:
+def _title(record: DrawableEcg) -> str:
     age, sex = getattr(record, "age", None), getattr(record, "sex", None)
     name = getattr(record, "record_id", None) or "ECG"
     return "   ".join([str(name), *([f"{age:g} years"] if age is not None else []), *([str(sex)] if sex else [])])
-
-
-def _draw_pairs(
-    axes: Axes,
-    labels: Sequence[str],
-    values: Sequence[float],
-    others: Sequence[float] | None,
-    truth: Collection[str],
-    names: tuple[str, str],
-) -> None:
-    """One bar a label and, if given, a thinner one of the other model below it; the first label on top."""
-    places = -np.arange(len(labels), dtype=float)
-    lift = 0.0 if others is None else 0.14
-    if others is None:
-        axes.barh(places, values, height=0.62, color=TRAINED)
-    else:
-        axes.barh(places + lift, values, height=0.46, color=TRAINED, label=names[0])
-        axes.barh(places - 0.26, others, height=0.26, color=UNTRAINED, label=names[1])
-    right = max([*values, *(others or []), 0.0])
-    for height, value in zip(places, values, strict=True):
-        # On white, because a reference line may pass behind the number.
-        number = axes.text(value + 0.012 * right, height + lift, f"{value:.2f}", va="center", fontsize=7, color=GREY)
-        number.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.4})
-    axes.set_ylim(-len(labels) + 0.4, 0.6)
-    if right > 0:
-        axes.set_xlim(min(0.0, *values, *(others or [0.0])), right * 1.12)
-    handles, texts = axes.get_legend_handles_labels()
-    if truth:
-        handles.append(axes.scatter([], [], color=TRUTH, s=22))
-        texts.append("true finding")
-    if handles:
-        # Above the bars, where no bar can reach.
-        style: dict[str, Any] = {"frameon": False, "fontsize": 8, "labelcolor": INK, "handlelength": 1.2}
-        place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2}
-        axes.legend(handles, texts, ncols=len(handles), columnspacing=1.2, **place, **style)
-    quiet_axes(axes)
-    axes.set_yticks(places, [f"{label}  ●" if label in truth else label for label in labels])
-    for tick, label in zip(axes.get_yticklabels(), labels, strict=True):
-        tick.set(color=TRUTH if label in truth else INK, weight="bold" if label in truth else "normal")
-
-
-def quiet_axes(axes: Axes) -> None:
-    """Small grey ticks, no frame but for two thin lines: how all axes of the project look."""
-    axes.tick_params(labelsize=8, length=0, colors=GREY)
-    axes.set_axisbelow(True)
-    for side in ("top", "right", "left", "bottom"):
-        axes.spines[side].set_color("#d5d5da")
-        axes.spines[side].set_visible(side in ("left", "bottom"))
-
-
-def _read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    file = Path(path) / "metrics.jsonl" if Path(path).is_dir() else Path(path)
-    if not file.is_file():
-        raise ValueError(f"{file} is not a file: give a metrics.jsonl or the folder of a run that has one")
-    rows = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{file}, line {number} is not JSON ({error.msg}): {line[:60]!r}") from None
-    return rows

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from merit_hf.masking_merit import patchify, unpatchify
 
-from .ecg_page import GREY, INK, TRAINED, quiet_axes
+from .style import GREY, INK, TRAINED, quiet_axes
 
 HIDDEN = "#ececf0"  # background of the hidden parts
 ROW_STEP = 6.0  # distance between the baselines of two leads, in standard deviations of a lead
@@ -178,5 +178,3 @@ def _finish(axes: Axes, heading: str, lead_names: Sequence[str]) -> None:
     axes.set_ylim(-ROW_STEP * (len(lead_names) - 0.4), ROW_STEP)
     axes.set_yticks([-ROW_STEP * place for place in range(len(lead_names))], lead_names)
     quiet_axes(axes)
-
-

@@ -1,7 +1,7 @@
 """Pictures of an evaluation: metrics with intervals, ROC and precision-recall curves, reliability, labels that meet.
 
 Only drawing lives here (needs `merit-hf[plot]`); what is drawn are predictions (predictions.py) and result entries
-(results.py). ECGs and training curves are drawn by `merit_hf.plotting.ecg_page`.
+(results.py). ECGs are drawn by ecg_page.py, training and robustness curves by curves.py.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from matplotlib.figure import Figure
 from merit_hf.evaluation.predictions import Predictions
 from merit_hf.evaluation.results import Result
 
-from .ecg_page import GREY, INK, TRAINED, TRUTH, quiet_axes
+from .style import GREY, GRID, INK, TRAINED, TRUTH, quiet_axes
 
-GRID = "#ececf0"
 MOST_CURVES = 8  # labels of one picture; more cannot be told apart
 
 

@@ -23,7 +23,7 @@ from merit_hf.evaluation.targets import label_names_of, task_targets
 from merit_hf.evaluation.zero_shot.prompts import select_prompts
 from merit_hf.evaluation.zero_shot.zero_shot import load_zero_shot, zero_shot_scores
 from merit_hf.leads_merit import STANDARD_12
-from merit_hf.plotting.robustness import plot_robustness
+from merit_hf.plotting.curves import plot_robustness
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,8 @@ def picture(row: dict[str, Any], position: int, models: tuple[Predictions, Predi
 
     from merit_hf.data.row import record_from_row
     from merit_hf.evaluation.error_analysis import misranking
-    from merit_hf.plotting.ecg_page import GREY, INK, MM_PER_INCH, draw_paper, plan_paper
+    from merit_hf.plotting.ecg_page import MM_PER_INCH, draw_paper, plan_paper
+    from merit_hf.plotting.style import GREY, INK
 
     record = record_from_row(row)
     paper = plan_paper(record)

@@ -67,7 +67,7 @@ def main(arguments: RobustnessArguments) -> None:
     print(f"{arguments.protocol}, {arguments.task}, {result['n']} records of {arguments.split}, 95 % intervals")
     print(robustness_table(result))
     if arguments.plot is not None:
-        from merit_hf.plotting.robustness import plot_robustness
+        from merit_hf.plotting.curves import plot_robustness
 
         plot_robustness({result["model"]: result}).savefig(arguments.plot)
     print(f"written to {arguments.output}{'' if arguments.plot is None else f' and {arguments.plot}'}")

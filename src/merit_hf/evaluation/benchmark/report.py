@@ -237,7 +237,7 @@ def _draw(
     studies: Mapping[str, Mapping[str, Any]],
 ) -> list[Path]:
     from merit_hf.plotting import results as plots
-    from merit_hf.plotting.robustness import plot_robustness
+    from merit_hf.plotting.curves import plot_robustness
 
     folder = benchmark.output_dir / "plots"
     folder.mkdir(parents=True, exist_ok=True)
