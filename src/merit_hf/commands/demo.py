@@ -52,11 +52,14 @@ class DemoArguments:
     quick: bool = option(False, help="a smaller corpus and a shorter training: the same way, with lower scores")
     config: str = option("merit_tiny", help="pretraining recipe: a YAML file, or the name of a packaged one")
     num_records: int | None = option(
-        None, help=f"ECGs to simulate, in all splits together; null takes {FULL.num_records}, or {QUICK.num_records}"
+        None,
+        help="ECGs to simulate, in all splits together; "
+        f"null takes {FULL.num_records}, or {QUICK.num_records} if quick",
     )
     num_train_epochs: float | None = option(
         None,
-        help=f"passes over the training split; null takes {FULL.num_train_epochs}, or {QUICK.num_train_epochs} if quick",
+        help="passes over the training split; "
+        f"null takes {FULL.num_train_epochs:g}, or {QUICK.num_train_epochs:g} if quick",
     )
     seeds: int | None = option(
         None,
@@ -69,8 +72,8 @@ class DemoArguments:
     def size(self) -> Size:
         """The numbers given, and for those left out the usual ones."""
         usual = QUICK if self.quick else FULL
-        given = (getattr(self, name) for name in Size._fields)
-        return Size(*(default if value is None else value for value, default in zip(given, usual, strict=True)))
+        given = {name: getattr(self, name) for name in Size._fields}
+        return usual._replace(**{name: value for name, value in given.items() if value is not None})
 
 
 def main(arguments: DemoArguments) -> None:
@@ -86,7 +89,7 @@ def main(arguments: DemoArguments) -> None:
     seed = ["--seed", arguments.seed]
     simulation = ["--num_records", size.num_records, "--output_dir", corpus, *seed, "--overwrite"]
     training = [arguments.config, "--corpus", corpus, "--output_dir", model]
-    training += ["--num_train_epochs", size.num_train_epochs, *seed, "--overwrite"]
+    training += ["--num_train_epochs", f"{size.num_train_epochs:g}", *seed, "--overwrite"]
     scoring = ["--model", model, "--corpus", corpus, "--split", "test", "--task", TASK]
     scoring += ["--seeds", size.seeds, "--output", results]
 
@@ -148,7 +151,7 @@ def draw_pictures(output: Path, seeds: int) -> None:
         sampling_rate=record.sampling_rate,
         lead_names=record.lead_names,
         units=record.units,
-        record_id=record.record_id,
+        record_id=row["ecg_id"],
     )
 
     def answer(scored: Any) -> list[dict[str, Any]]:

@@ -41,7 +41,7 @@ class Reconstruction:
 
     @property
     def error(self) -> float:
-        """Squared error of the hidden samples as a share of their variance: 0 is perfect, 1 is what their mean gets."""
+        """Squared error of the hidden samples divided by their variance: 0 is perfect, their mean would get 1."""
         truth, filled = self.truth[self.hidden], self.filled[self.hidden]
         variance = truth.var()
         if variance == 0:
@@ -65,13 +65,13 @@ def reconstruct(model: Any, feature_extractor: Any, record: Any, seed: int = 0) 
     config = model.config
     if config.reconstruction_weight <= 0:
         raise ValueError(
-            f"the model has reconstruction_weight={config.reconstruction_weight}, so it never learnt to fill in hidden "
+            f"the model has reconstruction_weight={config.reconstruction_weight} and never learnt to fill in hidden "
             "parts; give one that was pretrained with a positive weight"
         )
     features = feature_extractor(record, return_tensors="pt").to(model.device)
     values, real = features["input_values"], features["padding_mask"]
     noise = torch.rand((1, config.num_mask_units), generator=torch.Generator().manual_seed(seed)).to(model.device)
-    # The contrastive branch runs as well, and wants a report: any will do, since only the decoder's answer is looked at.
+    # The contrastive branch runs as well and wants a report. Any will do: the decoder does not see it.
     no_report = torch.zeros((1, config.text_config.hidden_size), device=model.device, dtype=model.dtype)
     was_training = model.training
     model.eval()
@@ -131,7 +131,7 @@ def plot_reconstruction(
     if not 0 <= first < min(last, reconstruction.truth.shape[1]):
         length = reconstruction.truth.shape[1] / rate
         raise ValueError(f"start={start} and duration={duration} show nothing of a record of {length:g} s")
-    leads = [row for row, present in enumerate(reconstruction.real.any(axis=1)) if present]
+    leads = [row for row, present in enumerate(reconstruction.real) if present.any()]
     figure = Figure(figsize=(10.6, 1.1 + 0.42 * len(leads)), dpi=120, facecolor="white", layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     window = slice(first, last)
