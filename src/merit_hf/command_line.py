@@ -37,6 +37,7 @@ def option(
     help: str,
     unit: str | None = None,
     schema: Callable[[], Schema] | None = None,
+    positional: str | None = None,
 ) -> Any:
     """A documented dataclass field.
 
@@ -47,8 +48,10 @@ def option(
         unit: unit of the value, shown by `--help`.
         schema: for dictionary fields, returns the keys allowed in it, each with its own schema or None for "anything".
             Called only when the dictionary is checked, so that it may import what is slow.
+        positional: for one list field of a command: it takes the words before the first `--field` and those after a
+            bare `--`, and `--help` shows it by this name, such as "FILE...". Such a command reads no YAML file.
     """
-    metadata = {"help": help, "unit": unit, "schema": schema}
+    metadata = {"help": help, "unit": unit, "schema": schema, "positional": positional}
     if isinstance(default, (list, dict)):
         copied = default
         return dataclasses.field(default_factory=lambda: type(copied)(copied), metadata=metadata)
@@ -57,8 +60,10 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def parse_arguments(arguments_class: type[T], argv: Sequence[str] | None = None, description: str = "") -> T:
-    """Reads `[FILE.yaml] [--field value ...]` into an instance of `arguments_class`.
+def parse_arguments(
+    arguments_class: type[T], argv: Sequence[str] | None = None, description: str = "", name: str = ""
+) -> T:
+    """Reads `[FILE.yaml] [--field value ...]` or `WORD... [--field value ...]` into an instance of `arguments_class`.
 
     Nested fields are written with dots (`--model.mask_ratio 0.5`, `--stages.0.learning_rate 1e-3`), lists as several
     words or as one YAML list. `--help` prints every field with its unit and default, and ends the process.
@@ -68,11 +73,16 @@ def parse_arguments(arguments_class: type[T], argv: Sequence[str] | None = None,
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if "--help" in words or "-h" in words:
-        print(help_text(arguments_class, description))
+        print(help_text(arguments_class, description, name))
         raise SystemExit(0)
     values: dict[str, Any] = {}
     source = "on the command line"
-    if words and not words[0].startswith("--"):
+    positional = _positional_field(arguments_class)
+    if positional is not None:
+        words, given_words = _without_positional(words)
+        if given_words:
+            values[positional.name] = given_words
+    elif words and not words[0].startswith("--"):
         source = words.pop(0)
         values = read_yaml(source)
         # The file is checked by itself first, so that a complaint about it names it.
@@ -88,13 +98,18 @@ def run_command(
     arguments_class: type[T],
     description: str = "",
     argv: Sequence[str] | None = None,
+    name: str = "",
 ) -> None:
     """Parses the command line and calls `main`; bad input ends the process with status 2 and one line.
+
+    `name` is what starts the command, such as "merit classify", for `--help`.
 
     The environment variable MERIT_TRACEBACK=1 shows the whole traceback instead.
     """
     try:
-        main(parse_arguments(arguments_class, argv, description))
+        main(parse_arguments(arguments_class, argv, description, name))
+    except BrokenPipeError:
+        raise  # whoever read the output has read enough: no bad input
     except (ValueError, OSError) as error:
         if os.environ.get("MERIT_TRACEBACK") == "1":
             raise
@@ -159,7 +174,8 @@ def build(arguments_class: type[T], values: Mapping[str, Any], path: str = "") -
         if field.name in values:
             converted[field.name] = _convert(values[field.name], hints[field.name], name)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ValueError(f"--{name} is missing: {field.metadata.get('help', 'it is required')}")
+            shown = field.metadata.get("positional") or f"--{name}"
+            raise ValueError(f"{shown} is missing: {field.metadata.get('help', 'it is required')}")
     return arguments_class(**converted)
 
 
@@ -169,14 +185,14 @@ def check_fields(arguments_class: type, values: Mapping[str, Any], where: str) -
     _check(values, schema, "", where, lambda: _leaf_paths(schema))
 
 
-def help_text(arguments_class: type, description: str = "") -> str:
+def help_text(arguments_class: type, description: str = "", name: str = "") -> str:
     """What `--help` prints: one paragraph a field, with type, unit and default."""
-    lines = [
-        description.strip(),
-        "",
-        "usage: [FILE.yaml] [--field value ...]   nested fields: --model.mask_ratio 0.5",
-        "",
-    ]
+    positional = _positional_field(arguments_class)
+    if positional is None:
+        usage = f"{name} [FILE.yaml] [--field value ...]   nested fields: --model.mask_ratio 0.5"
+    else:
+        usage = f"{name} {positional.metadata['positional']} [--field value ...]"
+    lines = [description.strip(), "", f"usage: {usage.strip()}", ""]
     lines += _help_lines(arguments_class, "--")
     return "\n".join(lines).strip()
 
@@ -193,7 +209,8 @@ def _help_lines(arguments_class: type, prefix: str) -> list[str]:
             default = "required"
         unit = field.metadata.get("unit")
         about = ", ".join(filter(None, [_type_name(hints[field.name]), f"in {unit}" if unit else None, default]))
-        lines += [f"  {prefix}{field.name}  ({about})", f"      {field.metadata.get('help', '')}"]
+        shown = field.metadata.get("positional") or f"{prefix}{field.name}"
+        lines += [f"  {shown}  ({about})", f"      {field.metadata.get('help', '')}"]
         for item in _nested_dataclasses(hints[field.name]):
             counter = "" if hints[field.name] is item else "N."
             lines += ["  " + line for line in _help_lines(item, f"{prefix}{field.name}.{counter}")]
@@ -288,6 +305,19 @@ def _suggestion(name: str, path: str, schema: Mapping[str, Any], known: list[str
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
+
+
+def _positional_field(arguments_class: type) -> dataclasses.Field[Any] | None:
+    fields = dataclasses.fields(arguments_class)
+    return next((field for field in fields if field.metadata.get("positional")), None)
+
+
+def _without_positional(words: list[str]) -> tuple[list[str], list[CommandLineText]]:
+    """`a b --field c -- d` as (["--field", "c"], ["a", "b", "d"])."""
+    end = words.index("--") if "--" in words else len(words)
+    start = next((position for position, word in enumerate(words[:end]) if word.startswith("--")), end)
+    given = [CommandLineText(word) for word in words[:start] + words[end + 1 :]]
+    return words[start:end], given
 
 
 def _overrides(words: list[str]) -> list[tuple[list[str], Any]]:

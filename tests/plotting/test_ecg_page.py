@@ -183,7 +183,7 @@ def test_plot_ecg_takes_a_path_a_record_a_row_and_an_array(tmp_path):
     order = [STANDARD_12.index(lead) for lead in reversed(STANDARD_12)]
     given = {
         "path": (tmp_path / "ecg.npy", naming),
-        "row": (row_from_record(record, ecg_id="a"), {}),
+        "row": (row_from_record(record, ecg_id="a", patient_id=None), {}),
         "array": (record.signal, naming),
         "microvolts": (record.signal * 1000, {**naming, "units": "uV"}),
         "twelve rows": (record.signal, {"sampling_rate": record.sampling_rate}),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import shlex
 import sys
 import typing
@@ -20,6 +21,12 @@ from merit_hf.command_line import run_command
 GROUPS: dict[tuple[str, str], dict[str, str]] = {
     ("Try it", ""): {
         "demo": "simulate ECGs, pretrain on them, name findings zero-shot, draw the result",
+    },
+    ("Your files", "files"): {
+        "classify": "score findings in ECG files, by words or by a fine-tuned classifier",
+        "embed": "a vector for each ECG of files or a corpus, as Parquet",
+        "plot": "draw ECG files on paper, true to scale",
+        "info": "what a file, a model or a corpus is",
     },
     ("Corpora", "corpora"): {
         "convert ptb-xl": "PTB-XL as PhysioNet has it",
@@ -47,6 +54,11 @@ GROUPS: dict[tuple[str, str], dict[str, str]] = {
     },
 }
 _started: list[str] = []
+_EXTRA_OF = {
+    "accelerate": "train", "datasets": "data", "matplotlib": "plot", "pyarrow": "data", "sklearn": "eval",
+    "wfdb": "data", "xxhash": "data",
+}  # fmt: skip
+_CLOSED_PIPE = 141  # the status of a process that SIGPIPE ended
 COMMANDS = {name: summary for commands in GROUPS.values() for name, summary in commands.items()}
 
 
@@ -73,7 +85,9 @@ def main() -> None:
 
 
 def run(name: str, argv: Sequence[str] | None = None) -> None:
-    """Runs one command; bad input ends the process with status 2 and one line.
+    """Runs one command; bad input ends the process with status 2 and one line, and so does a missing library.
+
+    Where the reader of its output has gone (`| head`), the command ends at once and says nothing.
 
     Args:
         name: of the command, as in `COMMANDS`.
@@ -83,9 +97,21 @@ def run(name: str, argv: Sequence[str] | None = None) -> None:
     _started.append(shlex.join(["merit", *name.split(), *words]))
     folder = next(folder for (_, folder), commands in GROUPS.items() if name in commands)
     path = [str(__package__), folder, name.split()[-1].replace("-", "_")]
-    module = importlib.import_module(".".join(filter(None, path)))
-    arguments_class = typing.get_type_hints(module.main)["arguments"]
-    run_command(module.main, arguments_class, module.__doc__ or "", words)
+    try:
+        module = importlib.import_module(".".join(filter(None, path)))
+        arguments_class = typing.get_type_hints(module.main)["arguments"]
+        run_command(module.main, arguments_class, module.__doc__ or "", words, f"merit {name}")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more when it ends, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(_CLOSED_PIPE) from None
+    except ModuleNotFoundError as error:
+        extra = _EXTRA_OF.get((error.name or "").split(".")[0])
+        if extra is None or os.environ.get("MERIT_TRACEBACK") == "1":
+            raise
+        print(f'error: merit {name} needs {error.name}: pip install "merit-hf[{extra}]"', file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def started_as() -> str:

@@ -16,6 +16,7 @@ from . import formats
 from .record import EcgRecord
 
 HEAD_SIZE = 4096
+_NAMES_OF_TEXT = {".csv", ".tsv", ".txt"}
 
 
 class Format(Protocol):
@@ -67,6 +68,17 @@ def read_ecg(path: str | os.PathLike[str], **options: Any) -> EcgRecord:
 def options_of(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """Names of the options that `read_ecg` takes for this file; ValueError if it is of no known format."""
     return _options_of(_format_of(Path(path)).read)
+
+
+def looks_like_ecg(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is of a known format by its content or its name. Names of text, such as .txt, do not count."""
+    path = Path(path)
+    with path.open("rb") as file:
+        head = file.read(HEAD_SIZE)
+    known = known_formats().values()
+    if any(candidate.matches(path, head) for candidate in known):
+        return True
+    return path.suffix.lower() in {name for each in known for name in each.EXTENSIONS} - _NAMES_OF_TEXT
 
 
 def _format_of(path: Path) -> Format:

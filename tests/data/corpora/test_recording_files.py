@@ -11,8 +11,9 @@ import wfdb
 
 from merit_hf.data.build.open import load_corpus
 from merit_hf.data.build.write import write_corpus
-from merit_hf.data.corpora.recording_files import find_recordings, match_recordings, patient_of, recording_names
+from merit_hf.data.corpora.recording_files import match_recordings, patient_of, recording_names
 from merit_hf.data.corpora.table import TableCorpus
+from merit_hf.data.folder import find_recordings
 from merit_hf.data.splits import patient_split
 from merit_hf.leads_merit import STANDARD_12
 

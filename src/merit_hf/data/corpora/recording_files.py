@@ -1,54 +1,22 @@
-"""Which files below a folder are recordings, what they are called, and whose they are.
+"""What the recordings below a folder are called, and whose they are.
 
-What is in them is `merit_hf.io`'s matter; which of them go into a corpus is decided in `table.py`.
+`data/folder.py` finds them and `merit_hf.io` reads them; which of them go into a corpus is decided in `table.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from merit_hf.data.row import SkipRecord, read_record
 from merit_hf.io import EcgRecord, read_ecg
-from merit_hf.io.formats.wfdb import files_of_header
 from merit_hf.io.reading import options_of
 
-HEADER = ".hea"
 NOBODY = "X"  # what EDF writes for a patient code that was left out
-
-
-def find_recordings(folder: str | os.PathLike[str]) -> list[str]:
-    """Paths of all recordings below a folder, relative to it and in order.
-
-    Every file counts as one, readable or not, but for hidden ones and those that belong to a WFDB header: its signal
-    files, its segments, and files of its name (annotations).
-
-    Raises:
-        ValueError: no such folder, or no file in it.
-    """
-    if not Path(folder).is_dir():
-        raise ValueError(f"{folder} is no folder; files must be the folder that holds the recordings")
-    found = sorted(PurePosixPath(os.path.relpath(path, folder)).as_posix() for path in _recordings(str(folder)))
-    if not found:
-        raise ValueError(f"{folder} holds no file; files must be the folder that holds the recordings")
-    return found
-
-
-def _recordings(top: str) -> Iterator[str]:
-    for folder, folders, files in os.walk(top):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        headers = [name for name in files if name.endswith(HEADER)]
-        owned = set(itertools.chain.from_iterable(files_of_header(Path(folder, name)) for name in headers))
-        stems = {name.removesuffix(HEADER) for name in headers}
-        for name in files:
-            beside_header = not name.endswith(HEADER) and os.path.splitext(name)[0] in stems
-            if not (name.startswith(".") or name in owned or beside_header):
-                yield os.path.join(folder, name)
 
 
 def recording_names(paths: Sequence[str]) -> list[str]:

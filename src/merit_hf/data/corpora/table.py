@@ -21,6 +21,7 @@ import pandas as pd
 from merit_hf.command_line import option
 from merit_hf.data.build.builder import CorpusBuilder
 from merit_hf.data.build.card import CardFacts
+from merit_hf.data.folder import find_recordings
 from merit_hf.data.reports import report_language
 from merit_hf.data.row import MISSING, SEXES, SkipRecord, row_from_record
 from merit_hf.data.splits import SPLIT_NAMES, SPLITS, fold_split, patient_split
@@ -28,7 +29,7 @@ from merit_hf.io import EcgRecord
 from merit_hf.io.array_record import array_record
 from merit_hf.leads_merit import STANDARD_12
 
-from .recording_files import find_recordings, match_recordings, patient_of, read_with_defaults, recording_names
+from .recording_files import match_recordings, patient_of, read_with_defaults, recording_names
 
 USUAL_TASKS = ("super_class", "sub_class", "form", "rhythm", "all", "labels", "findings")
 OTHER_COLUMNS = ("ecg_id", "patient_id", "split", "strat_fold", "report", "report_language", "age", "sex", "path")

@@ -31,7 +31,7 @@ _SEX = re.compile(r"<?\b(?:sex|gender)\b>?\s*[:=]\s*([A-Za-z]+)", re.IGNORECASE)
 
 def matches(path: Path, head: bytes) -> bool:
     """A header by its first two lines; a signal file or a bare record name by the header that belongs to it."""
-    return _is_header(head) or _header_of(path) is not None
+    return _is_header(head) or header_of(path) is not None
 
 
 def read(
@@ -53,7 +53,7 @@ def read(
         lead_names: names for the signals read, in order, where those in the header are not names of leads.
         units: unit of the physical values, where the header gives none that is a voltage.
     """
-    header = _header_of(path) or path
+    header = header_of(path) or path
     record = read_plain(header) or _read_any(path, header)
     # A header need not describe its signals.
     names = [name or f"signal {row}" for row, name in enumerate(record.sig_name)]
@@ -141,7 +141,7 @@ def _is_header(head: bytes) -> bool:
     return bool(re.match(r"^\S+[ \t]+\d+$", lines[1]) if segmented else _SIGNAL_LINE.match(lines[1]))
 
 
-def _header_of(path: Path) -> Path | None:
+def header_of(path: Path) -> Path | None:
     """The header that belongs to a record name, header or signal file; None if there is none."""
     if path.suffix == ".hea" and path.is_file():
         return path

@@ -1,0 +1,98 @@
+"""Running a pipeline over ECGs in batches, with a progress bar; what cannot be used is skipped.
+
+Which pipeline, and what becomes of its answers, is decided by the commands.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import transformers
+from tqdm import tqdm
+
+from merit_hf.io import EcgRecord
+from merit_hf.signal_merit import has_signal
+
+from .recordings import Source
+from .skipped import UNUSABLE, Skipped
+
+
+def open_pipeline(task: str, model: str, device: str | None) -> Any:
+    """The pipeline of a checkpoint, without the bars and notes that transformers prints on loading.
+
+    Args:
+        task: as `transformers.pipeline` takes it.
+        model: folder or Hub id.
+        device: None takes a GPU if there is one.
+
+    Raises:
+        ValueError: the checkpoint cannot be opened, or lacks what the task needs.
+    """
+    transformers.utils.logging.disable_progress_bar()
+    verbosity = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_error()
+    try:
+        chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return transformers.pipeline(task, model=model, device=torch.device(chosen))  # type: ignore[call-overload]
+    except RuntimeError as error:  # an unknown or absent device
+        raise ValueError(f"--model {model} on --device {chosen}: {' '.join(str(error).split())[:300]}") from error
+    finally:
+        transformers.utils.logging.set_verbosity(verbosity)
+
+
+def answers(
+    pipe: Any, found: Sequence[Source], skipped: Skipped, batch_size: int, **arguments: Any
+) -> Iterator[tuple[Source, EcgRecord, Any]]:
+    """Each ECG with its record and the pipeline's answer, in order; without those that were skipped.
+
+    Args:
+        pipe: one of the package's pipelines.
+        found: the ECGs.
+        skipped: takes those that cannot be read, or that the model cannot take.
+        batch_size: ECGs read at once, and windows in one pass of the model.
+        arguments: of the pipeline.
+    """
+    if batch_size < 1:
+        raise ValueError(f"--batch_size is {batch_size}, expected at least 1")
+    bar = tqdm(total=len(found), unit=" ECGs", file=sys.stderr, disable=None, leave=False)
+    with bar:
+        for start in range(0, len(found), batch_size):
+            batch = []
+            for source in found[start : start + batch_size]:
+                try:
+                    record = source.read()
+                    _require_lead(pipe.feature_extractor, record)
+                    batch.append((source, record))
+                except UNUSABLE as error:
+                    skipped.add(source.name, error)
+            for (source, record), answer in _answered(pipe, batch, skipped, batch_size, arguments):
+                yield source, record, answer
+            bar.update(len(found[start : start + batch_size]))
+
+
+def _require_lead(feature_extractor: Any, record: EcgRecord) -> None:
+    """Raises ValueError for an ECG of which the model would see nothing."""
+    taken = [lead in feature_extractor.lead_names for lead in record.lead_names]
+    if not has_signal(record.signal[taken]):
+        raise ValueError(
+            f"no signal in any lead that the model takes ({', '.join(feature_extractor.lead_names)}); "
+            f"leads of the ECG: {', '.join(record.lead_names)}"
+        )
+
+
+def _answered(
+    pipe: Any, batch: Sequence[tuple[Source, EcgRecord]], skipped: Skipped, batch_size: int, arguments: dict[str, Any]
+) -> Iterator[tuple[tuple[Source, EcgRecord], Any]]:
+    try:
+        given = pipe([record for _, record in batch], batch_size=batch_size, **arguments)
+    except ValueError as error:
+        if len(batch) == 1:
+            skipped.add(batch[0][0].name, error)
+            return
+        for each in batch:  # to find the one at fault
+            yield from _answered(pipe, [each], skipped, batch_size, arguments)
+        return
+    yield from zip(batch, given, strict=True)
