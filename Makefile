@@ -1,6 +1,6 @@
 # Every target works on a fresh clone: .venv is made on first use and renewed when setup.py or constraints.txt changes.
 #   make demo         simulate ECGs, pretrain, name findings, draw pictures: everything is in runs/demo
-#   make demo-quick   the same with fewer ECGs and a shorter training, in runs/demo-quick
+#   make demo-quick   the same with fewer ECGs and a shorter training
 #   make benchmark-ptbxl DATA=FOLDER   train each loss alone and both on real ECGs, and compare them with baselines
 #   make benchmark-synthetic           the same on simulated ECGs, with structure probe, distribution shift, robustness
 #   make test   the whole test suite          make lint   ruff and mypy          make bench   speed, as ratios
@@ -24,7 +24,7 @@ demo: $(STAMP)
 	$(BIN)/merit demo
 
 demo-quick: $(STAMP)
-	$(BIN)/merit demo --quick --output_dir runs/demo-quick
+	$(BIN)/merit demo --quick
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile $(ARGS)
@@ -78,7 +78,7 @@ $(STAMP): setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "merit-hf needs Python 3.10 or newer, $(PYTHON) is $$($(PYTHON) -V 2>&1); use: make PYTHON=/path/to/python3" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing merit-hf and what it needs into $(VENV), some minutes: SIZE. pip shows how far it is."
+	@echo "Installing into $(VENV): 450 MB or more to download, 1.9 GB on the disk, some minutes; pip shows how far it is"
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[all]'
 	touch $@
 
