@@ -166,3 +166,35 @@ def test_bad_input_ends_with_one_line(capsys: pytest.CaptureFixture[str], monkey
     monkeypatch.setenv("MERIT_TRACEBACK", "1")
     with pytest.raises(ValueError, match="no corpus"):
         run_command(refuse, Everything)
+
+
+@dataclass
+class Positional:
+    """Words before the options."""
+
+    files: list[str] = option(help="what to read", positional="FILE...")
+    labels: list[str] | None = option(None, help="names")
+
+
+@pytest.mark.parametrize(
+    ("words", "files", "labels"),
+    [
+        (["a.dat", "b.dat"], ["a.dat", "b.dat"], None),
+        (["[1].dat", "--labels", "x", "y"], ["[1].dat"], ["x", "y"]),
+        (["--labels", "x", "y", "--", "a.dat", "--odd"], ["a.dat", "--odd"], ["x", "y"]),
+        (["-", "--labels", "x", "--", "b.dat"], ["-", "b.dat"], ["x"]),
+        (["--files", "a.dat", "--labels", "x"], ["a.dat"], ["x"]),
+    ],
+)
+def test_a_list_field_may_take_the_words_before_the_options(words, files, labels):
+    assert parse_arguments(Positional, words) == Positional(files, labels)
+
+
+def test_positional_words_are_named_in_help_and_where_they_are_missing(capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments(Positional, ["--help"], "What it does.", "merit look")
+    shown = capsys.readouterr().out
+    assert "usage: merit look FILE... [--field value ...]" in shown
+    assert "  FILE...  (list of str, required)" in shown
+    with pytest.raises(ValueError, match=r"^FILE\.\.\. is missing: what to read$"):
+        parse_arguments(Positional, ["--labels", "x"])

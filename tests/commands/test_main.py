@@ -71,6 +71,19 @@ def test_a_mistyped_word_ends_with_one_line(words, message):
     assert message in done.stderr
 
 
+def test_a_missing_library_ends_with_one_line_that_names_the_extra():
+    code = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from merit_hf.commands.main import run\n"
+        "from merit_hf.io.sample import SAMPLE_FILE\n"
+        "import merit_hf.io as io\n"
+        "run('plot', [f'{io.__path__[0]}/{SAMPLE_FILE}', '--output', 'never.png'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == 'error: merit plot needs matplotlib: pip install "merit-hf[plot]"\n'
+
+
 def test_version(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["merit", "--version"])
     main()

@@ -54,7 +54,9 @@ def main(arguments: ClassifyArguments) -> None:
         raise ValueError(f"--top is {arguments.top}, expected at least 1")
     form = arguments.form()
     paths = find_paths(arguments.files)
-    if _is_classifier(arguments.model):
+    from .inference import answers, model_type
+
+    if model_type(arguments.model) == "merit_ecg":
         pipe, scoring = _classifier(arguments)
         labels = list(pipe.model.config.id2label.values())
         positive = "return_above_threshold" in scoring
@@ -63,10 +65,7 @@ def main(arguments: ClassifyArguments) -> None:
         labels = list(scoring["candidate_labels"])
         positive = False
 
-    from .inference import answers
-
-    naming = {name: getattr(arguments, name) for name in ("sampling_rate", "lead_names", "units")}
-    found = sources(paths, naming, arguments.split)
+    found = sources(paths, arguments.reading(), arguments.split)
     skipped = Skipped(arguments)
     widths = {"file": max(map(len, (source.name for source in found)), default=0), "label": max(map(len, labels))}
     columns = {**widths, "score": 5, **({"positive": 8} if positive else {})}
@@ -78,7 +77,7 @@ def main(arguments: ClassifyArguments) -> None:
             continue
         best = scores[: arguments.top]
         rows = [[source.name, *_cells(score)] for score in best]
-        printer.print({"file": source.name, "scores": best}, rows)
+        printer.print({**source.identity(), "scores": best}, rows)
         num_done += 1
     skipped.finish(num_done)
 
@@ -88,21 +87,13 @@ def _cells(score: Mapping[str, Any]) -> list[Any]:
     return [score["label"], score["score"], *positive]
 
 
-def _is_classifier(model: str) -> bool:
-    from transformers import AutoConfig
-
-    import merit_hf.configuration_merit  # noqa: F401  registers MERIT
-
-    return bool(AutoConfig.from_pretrained(model).model_type == "merit_ecg")
-
-
 def _classifier(arguments: ClassifyArguments) -> tuple[Any, dict[str, Any]]:
     from .inference import open_pipeline
 
     for name in ("labels", "task", "prompts", "multi_label"):
         if getattr(arguments, name):
             raise ValueError(
-                f"--{name} is for pretrained models with a text tower; {arguments.model} is a classifier and has labels "
+                f"--{name} is for pretrained models; {arguments.model} is a classifier and has labels "
                 "of its own: leave it out"
             )
     pipe = open_pipeline("ecg-classification", arguments.model, arguments.device)

@@ -56,8 +56,7 @@ def main(arguments: EmbedArguments) -> None:
 
     from .inference import answers, open_pipeline
 
-    naming = {name: getattr(arguments, name) for name in ("sampling_rate", "lead_names", "units")}
-    found = sources(paths, naming, arguments.split)
+    found = sources(paths, arguments.reading(), arguments.split)
     pipe = open_pipeline("ecg-feature-extraction", arguments.model, arguments.device)
     skipped = Skipped(arguments)
     schema = pa.schema(

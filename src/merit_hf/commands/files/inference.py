@@ -5,6 +5,8 @@ Which pipeline, and what becomes of its answers, is decided by the commands.
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,6 +21,8 @@ from merit_hf.signal_merit import has_signal
 from .recordings import Source
 from .skipped import UNUSABLE, Skipped
 
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
 
 def open_pipeline(task: str, model: str, device: str | None) -> Any:
     """The pipeline of a checkpoint, without the bars and notes that transformers prints on loading.
@@ -31,16 +35,38 @@ def open_pipeline(task: str, model: str, device: str | None) -> Any:
     Raises:
         ValueError: the checkpoint cannot be opened, or lacks what the task needs.
     """
+    model_type(model)
+    chosen = _device(device)
     transformers.utils.logging.disable_progress_bar()
     verbosity = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity_error()
     try:
-        chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return transformers.pipeline(task, model=model, device=torch.device(chosen))  # type: ignore[call-overload]
-    except RuntimeError as error:  # an unknown or absent device
-        raise ValueError(f"--model {model} on --device {chosen}: {' '.join(str(error).split())[:300]}") from error
+        return transformers.pipeline(task, model=model, device=chosen)  # type: ignore[call-overload]
     finally:
         transformers.utils.logging.set_verbosity(verbosity)
+
+
+def model_type(model: str) -> str:
+    """The model type of a checkpoint, such as "merit" or "merit_ecg".
+
+    Raises:
+        ValueError: no such folder, or one without a model that transformers knows.
+    """
+    if not os.path.isdir(model) and not _HUB_ID.fullmatch(model):
+        raise ValueError(f"--model is {model!r}: there is no such folder, and a Hub id is written owner/name")
+    try:
+        return str(transformers.AutoConfig.from_pretrained(model).model_type)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"--model {model}: {' '.join(str(error).split())[:300]}") from error
+
+
+def _device(device: str | None) -> torch.device:
+    try:
+        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:  # torch's answer where it was built without CUDA
+        raise ValueError(f"--device is {device!r}: {' '.join(str(error).split())[:300]}") from error
+    return chosen
 
 
 def answers(

@@ -62,8 +62,7 @@ def main(arguments: PlotArguments) -> None:
         raise ValueError(
             f"--output is {arguments.output!r}: expected a name that ends in one of {', '.join(SUFFIXES)}, or a folder"
         )
-    naming = {name: getattr(arguments, name) for name in ("sampling_rate", "lead_names", "units")}
-    found = sources(find_paths(arguments.files), naming, corpora=False)
+    found = sources(find_paths(arguments.files), arguments.reading(), corpora=False)
     if len(found) > 1 and not is_folder and suffix != ".pdf":
         raise ValueError(
             f"--output is {arguments.output!r}, one picture, for {len(found)} ECGs: give a .pdf, in which each has a "

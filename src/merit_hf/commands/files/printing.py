@@ -44,7 +44,7 @@ class _Stdout:
 
 
 class Printer:
-    """Prints the rows of one ECG after another.
+    """Prints the rows of one ECG after another, under the names of the columns; nothing if there is no ECG.
 
     Args:
         form: of the answer.
@@ -55,10 +55,7 @@ class Printer:
         self.form = form
         self.widths = [max(width, len(name)) for name, width in columns.items()]
         self._csv = csv.writer(_Stdout(), lineterminator="\n")
-        if form == "csv":
-            self._csv.writerow(list(columns))
-        elif form == "text":
-            self._line(list(columns))
+        self._header: list[str] | None = list(columns)
 
     def print(self, document: Mapping[str, Any], rows: Sequence[Sequence[Any]]) -> None:
         """Prints what is known of one ECG.
@@ -68,7 +65,11 @@ class Printer:
         """
         if self.form == "json":
             tqdm.write(json.dumps(document, ensure_ascii=False, allow_nan=False), file=sys.stdout)
-        elif self.form == "csv":
+            return
+        if self._header is not None:
+            header, self._header = self._header, None
+            self.print({}, [header])
+        if self.form == "csv":
             self._csv.writerows(rows)
         else:
             for position, row in enumerate(rows):

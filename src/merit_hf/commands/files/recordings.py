@@ -5,6 +5,7 @@ Finding and reading lives here; an ECG that cannot be read is dealt with in skip
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import os
 import sys
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from merit_hf.command_line import option
 
 if TYPE_CHECKING:
+    from merit_hf.data.load.dataset import PretrainingDataset
     from merit_hf.io import EcgRecord
 
 FILES_HELP = (
@@ -31,6 +33,17 @@ class ReadingOptions:
     sampling_rate: float | None = option(None, unit="Hz", help="of files that do not state it, such as .npy")
     lead_names: list[str] | None = option(None, help="of files that do not state them, in the order of their leads")
     units: str | None = option(None, help="of files that do not state them: mV, uV, V, nV or zscore; null: mV")
+    channels: list[int | str] | None = option(
+        None, help="signals to read, by number from 0 or by name, of files that hold others too (WFDB, EDF); null: all"
+    )
+
+    def reading(self) -> dict[str, Any]:
+        """What was given of these."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(ReadingOptions)
+            if getattr(self, field.name) is not None
+        }
 
 
 @dataclass(frozen=True)
@@ -47,33 +60,44 @@ class Source:
         """What it is called in answers: its path, or its id in the corpus."""
         return self.path if self.ecg_id is None else self.ecg_id
 
+    def identity(self) -> dict[str, str]:
+        """The file, or the corpus, split and id, for JSON."""
+        if self.ecg_id is None:
+            return {"file": self.path}
+        return {"corpus": self.path, "split": str(self.split), "ecg_id": self.ecg_id}
+
     def read(self) -> EcgRecord:
         """The record. ValueError, OSError or ImportError if it cannot be read."""
         return self._read()
 
 
-def find_paths(words: Sequence[str]) -> list[str]:
+def find_paths(words: Sequence[str], is_whole: Callable[[str], bool] | None = None) -> list[str]:
     """Paths of ECG files, WFDB records and corpus folders, in the order of the words, each once.
 
     A folder stands for the recordings below it, in order; a file that is no recording is passed over there. Words that
     name nothing are kept, so that reading them says what is wrong.
+
+    Args:
+        words: of the command line.
+        is_whole: whether a folder is taken as it is, not searched; by default, whether it is a corpus.
     """
+    is_whole = is_whole or is_corpus
     found: dict[str, str] = {}
     for word in _with_stdin(words):
         for path in _expanded(word):
-            for each in _in_folder(path):
+            for each in [path] if is_whole(path) else _in_folder(path):
                 found.setdefault(_identity(each), each)
     return list(found.values())
 
 
 def sources(
-    paths: Sequence[str], naming: Mapping[str, Any] | None = None, split: str | None = None, corpora: bool = True
+    paths: Sequence[str], reading: Mapping[str, Any], split: str | None = None, corpora: bool = True
 ) -> list[Source]:
     """What there is to read at each path; nothing is read yet but the list of a corpus' records.
 
     Args:
         paths: of files and of corpus folders.
-        naming: sampling_rate, lead_names, units of files that do not state them.
+        reading: options of `read_ecg` for files that take them, see `ReadingOptions`.
         split: of the corpora; None takes all.
         corpora: whether the command takes corpora.
 
@@ -81,11 +105,10 @@ def sources(
         ValueError: a corpus has no such split, or the command takes none.
     """
     found: list[Source] = []
-    given = {name: value for name, value in (naming or {}).items() if value is not None}
     num_corpora = 0
     for path in paths:
         if not is_corpus(path):
-            found.append(Source(path, _read=_file_reader(path, given)))
+            found.append(Source(path, _read=_file_reader(path, reading)))
             continue
         if not corpora:
             raise ValueError(f"{path} is a corpus; this command takes files and folders of files")
@@ -120,7 +143,7 @@ def _expanded(word: str) -> list[str]:
 
 
 def _in_folder(path: str) -> list[str]:
-    if not os.path.isdir(path) or is_corpus(path):
+    if not os.path.isdir(path):
         return [path]
     from merit_hf.data.folder import find_recordings
     from merit_hf.io.reading import looks_like_ecg
@@ -139,7 +162,7 @@ def _identity(path: str) -> str:
     return os.path.realpath(header_of(Path(path)) or path)
 
 
-def _file_reader(path: str, given: Mapping[str, Any]) -> Callable[[], EcgRecord]:
+def _file_reader(path: str, reading: Mapping[str, Any]) -> Callable[[], EcgRecord]:
     def read() -> EcgRecord:
         from merit_hf.io import read_ecg
         from merit_hf.io.reading import options_of
@@ -148,8 +171,8 @@ def _file_reader(path: str, given: Mapping[str, Any]) -> Callable[[], EcgRecord]
             raise ValueError(f"{path} is a folder without a recording")
         if glob.has_magic(path) and not os.path.lexists(path):
             raise ValueError(f"no file matches {path!r}")
-        takes = options_of(path) if given else ()
-        return read_ecg(path, **{name: value for name, value in given.items() if name in takes})
+        takes = options_of(path) if reading else ()
+        return read_ecg(path, **{name: value for name, value in reading.items() if name in takes})
 
     return read
 
@@ -157,14 +180,20 @@ def _file_reader(path: str, given: Mapping[str, Any]) -> Callable[[], EcgRecord]
 def _corpus_sources(path: str, split: str | None) -> list[Source]:
     from merit_hf.data.build.open import load_corpus
     from merit_hf.data.load.dataset import PretrainingDataset
-    from merit_hf.data.row import record_from_row
 
     found = []
     opened = load_corpus(path, split)
     for name, dataset in {split: opened}.items() if split is not None else opened.items():
         rows = PretrainingDataset(dataset)
         for index, ecg_id in enumerate(dataset["ecg_id"]):
-            found.append(
-                Source(path, name, ecg_id, _read=lambda rows=rows, index=index: record_from_row(rows[index]))  # type: ignore[misc]
-            )
+            found.append(Source(path, name, ecg_id, _read=_row_reader(rows, index)))
     return found
+
+
+def _row_reader(rows: PretrainingDataset, index: int) -> Callable[[], EcgRecord]:
+    def read() -> EcgRecord:
+        from merit_hf.data.row import record_from_row
+
+        return record_from_row(rows[index])
+
+    return read

@@ -33,7 +33,7 @@ class Skipped:
 
     def __init__(self, options: SkippingOptions) -> None:
         self.options = options
-        self.reasons: dict[str, str] = {}
+        self.reasons: list[tuple[str, str]] = []  # name and reason
 
     def add(self, name: str, error: Exception) -> None:
         """Notes an ECG and says so on stderr. ValueError instead if the command is to stop."""
@@ -41,14 +41,14 @@ class Skipped:
         said = reason if name in reason else f"{name}: {reason}"
         if self.options.on_error == "stop":
             raise ValueError(said) from error
-        self.reasons[name] = reason
+        self.reasons.append((name, reason))
         tqdm.write(f"skipped: {said}", file=sys.stderr)
 
     def finish(self, num_done: int) -> None:
         """Writes the list and ends the process with status 1 if anything was skipped.
 
         Args:
-            num_done: ECGs that could be used.
+            num_done: inputs that could be used.
 
         Raises:
             ValueError: none could.
@@ -57,11 +57,11 @@ class Skipped:
             text = io.StringIO()
             rows = csv.writer(text, lineterminator="\n")
             rows.writerow(["file", "reason"])
-            rows.writerows(self.reasons.items())
+            rows.writerows(self.reasons)
             with whole_file(self.options.skipped) as file:
                 file.write(text.getvalue().encode())
         if not num_done:
-            raise ValueError(f"nothing done: none of the {len(self.reasons)} ECGs can be used")
+            raise ValueError(f"nothing done: all {len(self.reasons)} inputs were skipped")
         if self.reasons:
-            print(f"{num_done} ECGs done, {len(self.reasons)} skipped", file=sys.stderr)
+            print(f"{num_done} done, {len(self.reasons)} skipped", file=sys.stderr)
             raise SystemExit(SOME_SKIPPED)
