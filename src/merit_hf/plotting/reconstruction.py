@@ -132,7 +132,7 @@ def plot_reconstruction(
         length = reconstruction.truth.shape[1] / rate
         raise ValueError(f"start={start} and duration={duration} show nothing of a record of {length:g} s")
     leads = [row for row, present in enumerate(reconstruction.real) if present.any()]
-    figure = Figure(figsize=(10.6, 1.1 + 0.42 * len(leads)), dpi=120, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(10.6, 1.1 + 0.42 * len(leads)), dpi=100, facecolor="white", layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     window = slice(first, last)
     time = np.arange(reconstruction.truth.shape[1])[window] / rate
