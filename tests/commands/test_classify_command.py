@@ -80,6 +80,8 @@ def test_paths_come_from_stdin(merit, tiny_run, ecg_folder, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{ecg_folder / 'b.npz'}\n\n{ecg_folder / 'a.npz'}\n"))
     done = merit("classify", "-", "--model", tiny_run, "--labels", "a", "b", "--json")
     assert [document["file"] for document in documents(done.out)] == [str(ecg_folder / n) for n in ("b.npz", "a.npz")]
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert "stdin is empty" in merit("classify", "-", "--model", tiny_run, "--labels", "a", "b").err
 
 
 def test_batches_change_no_answer_and_a_bad_ecg_only_itself(merit, tiny_run, ecg_folder, tmp_path):

@@ -80,6 +80,9 @@ def find_paths(words: Sequence[str], is_whole: Callable[[str], bool] | None = No
     Args:
         words: of the command line.
         is_whole: whether a folder is taken as it is, not searched; by default, whether it is a corpus.
+
+    Raises:
+        ValueError: stdin was to name the ECGs, and is empty.
     """
     is_whole = is_whole or is_corpus
     found: dict[str, str] = {}
@@ -87,6 +90,8 @@ def find_paths(words: Sequence[str], is_whole: Callable[[str], bool] | None = No
         for path in _expanded(word):
             for each in [path] if is_whole(path) else _in_folder(path):
                 found.setdefault(_identity(each), each)
+    if not found:
+        raise ValueError("no ECG is named: the list on stdin is empty")
     return list(found.values())
 
 

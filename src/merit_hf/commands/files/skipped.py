@@ -61,7 +61,7 @@ class Skipped:
             with whole_file(self.options.skipped) as file:
                 file.write(text.getvalue().encode())
         if not num_done:
-            raise ValueError(f"nothing done: all {len(self.reasons)} inputs were skipped")
+            raise ValueError(f"nothing done: no input can be used ({len(self.reasons)} skipped)")
         if self.reasons:
             print(f"{num_done} done, {len(self.reasons)} skipped", file=sys.stderr)
             raise SystemExit(SOME_SKIPPED)
