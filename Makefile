@@ -1,5 +1,6 @@
 # Every target works on a fresh clone: .venv is made on first use and renewed when setup.py or constraints.txt changes.
-#   make demo   synthetic corpus -> pretraining -> zero-shot scores and a picture in runs/demo
+#   make demo         simulate ECGs, pretrain, name findings, draw pictures: everything is in runs/demo
+#   make demo-quick   the same with fewer ECGs and a shorter training
 #   make benchmark-ptbxl DATA=FOLDER   train each loss alone and both on real ECGs, and compare them with baselines
 #   make benchmark-synthetic           the same on simulated ECGs, with structure probe, distribution shift, robustness
 #   make test   the whole test suite          make lint   ruff and mypy          make bench   speed, as ratios
@@ -17,10 +18,13 @@ SEEDS ?= 1
 OUT ?= runs/benchmark-ptbxl
 SYNTHETIC_OUT ?= runs/benchmark-synthetic
 
-.PHONY: demo test lint bench benchmark-ptbxl benchmark-synthetic clean
+.PHONY: demo demo-quick test lint bench benchmark-ptbxl benchmark-synthetic clean
 
 demo: $(STAMP)
-	$(BIN)/python examples/demo.py
+	$(BIN)/merit demo
+
+demo-quick: $(STAMP)
+	$(BIN)/merit demo --quick
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile $(ARGS)
@@ -74,7 +78,8 @@ $(STAMP): setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "merit-hf needs Python 3.10 or newer, $(PYTHON) is $$($(PYTHON) -V 2>&1); use: make PYTHON=/path/to/python3" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
+	@echo "Installing into $(VENV): 450 MB or more to download, 1.9 GB on the disk, some minutes; pip shows how far it is"
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[all]'
 	touch $@
 
 clean:

@@ -8,15 +8,15 @@ import pytest
 from merit_hf import MeritConfig, MeritEcgConfig
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docs" / "results" / "README.md"]
 SOURCE = "\n".join(
     path.read_text(encoding="utf-8")
     for folder in ("src", "examples", "dataset_scripts")
     for path in (ROOT / folder).rglob("*.py")
-)
+) + (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_relative_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
     assert links
@@ -25,7 +25,7 @@ def test_relative_links_lead_somewhere(page):
             assert (page.parent / link.split("#")[0]).exists(), link
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_named_functions_and_fields_exist(page):
     fields = set(MeritConfig().to_dict()) | set(MeritEcgConfig().to_dict())
     # `name`, `name(...)`, `Class.name`, `._name`, `name="value"`: words that can only be ours, having an underscore.

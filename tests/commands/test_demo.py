@@ -2,12 +2,19 @@
 
 import json
 import os
+import shlex
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from shown_commands import check_command
+
+import merit_hf
+from merit_hf.commands import demo as module
+from merit_hf.commands.demo import FULL, QUICK, DemoArguments, choose_threads, how_to_enter
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,20 +53,26 @@ def test_results_hold_trained_and_untrained_of_one_shape(demo):
 @pytest.mark.slow
 def test_pictures_are_there_and_the_last_words_tell_where(demo):
     folder, done = demo
-    for name in ("demo.png", "training.png"):
+    for name in ("demo.png", "reconstruction.png", "training.png"):
         head = (folder / "demo" / name).read_bytes()[:24]
         width, height = struct.unpack(">II", head[16:24])
         assert head[1:4] == b"PNG"
         assert min(width, height) > 500
         assert f"{folder / 'demo'}/{name}" in done.stdout
-    # The commands it shows are those a user can type.
-    shown = [line for line in done.stdout.splitlines() if line.startswith("$ ")]
-    assert [line.split()[1:3] for line in shown] == [
-        ["merit", "convert"],
-        ["merit", "pretrain"],
-        ["merit", "zero-shot"],
-    ]
-    assert "--output_dir" in shown[1]
+    record = merit_hf.read_ecg(folder / "demo" / "ecg.npz")
+    assert record.signal.shape == (12, 1000)
+    assert f"{folder / 'demo'}/ecg.npz" in done.stdout
+
+
+@pytest.mark.slow
+def test_every_command_it_shows_can_be_typed(demo, monkeypatch):
+    _, done = demo
+    steps = [shlex.split(line)[1:] for line in done.stdout.splitlines() if line.startswith("$ ")]
+    assert [words[1] for words in steps] == ["convert", "pretrain", "zero-shot"]
+    proposed = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith("  merit ")]
+    assert [words[1] for words in proposed] == ["classify", "linear-probe", "--help"]
+    for words in [*steps, *proposed[:-1]]:
+        check_command(words, monkeypatch)
 
 
 @pytest.mark.slow
@@ -77,3 +90,52 @@ def test_no_untrained_models_are_refused(tmp_path):
     assert done.returncode == 2
     assert done.stderr.strip().count("\n") == 0
     assert "seeds=0" in done.stderr
+
+
+def test_quick_is_smaller_and_what_is_given_comes_first():
+    assert DemoArguments().size == FULL
+    assert DemoArguments(quick=True).size == QUICK
+    assert QUICK.num_records * QUICK.num_train_epochs < FULL.num_records * FULL.num_train_epochs
+    assert DemoArguments(quick=True, seeds=7, num_records=30).size == QUICK._replace(seeds=7, num_records=30)
+
+
+@pytest.mark.parametrize(
+    ("entered", "line"),
+    [(None, "  source .venv/bin/activate\n"), (".venv", ""), ("another", "  source .venv/bin/activate\n")],
+)
+def test_it_says_how_to_enter_the_environment_unless_the_shell_is_in_it(entered, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    if entered is not None:
+        monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / entered))
+    assert how_to_enter() == line
+
+
+def test_outside_of_an_environment_there_is_nothing_to_enter(monkeypatch):
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    assert how_to_enter() == ""
+
+
+@pytest.mark.parametrize(("busy", "chosen"), [(False, 3), (True, 1)])
+def test_the_faster_number_of_threads_is_taken(busy, chosen, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    now = 0.0
+
+    def clock() -> float:
+        """One second a reading on one thread; on several a third of it on free cores, and ten on busy ones."""
+        nonlocal now
+        now += 1.0 if torch.get_num_threads() == 1 else 10.0 if busy else 1 / 3
+        return now
+
+    monkeypatch.setattr(module.time, "perf_counter", clock)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert choose_threads().startswith(f"Threads: {chosen}, ")
+        assert torch.get_num_threads() == chosen
+        torch.set_num_threads(3)
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")  # the user's own choice
+        assert choose_threads() == "Threads: 3"
+    finally:
+        torch.set_num_threads(before)

@@ -1,25 +1,27 @@
 """MERIT in one go: simulate ECGs with reports, pretrain, and name findings in patients never seen, without labels.
 
     merit demo
+    merit demo --quick
 
-Runs the same commands that you would type for your own data, and prints them; only the picture is made here.
+Runs the same commands that you would type for your own data, and prints them; only the pictures are made here.
 Everything goes to `output_dir`, whose contents a second run replaces.
 """
 
 from __future__ import annotations
 
-import subprocess
+import os
+import shlex
 import sys
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from merit_hf.command_line import option
 
-from .main import module_words
+from .main import run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,43 +29,80 @@ if TYPE_CHECKING:
     from merit_hf.io.record import EcgRecord
 
 TASK = "findings"
+ROUNDS = 3  # of timing each number of threads
+PICTURES = ("demo.png", "reconstruction.png", "training.png")
+
+
+class Size(NamedTuple):
+    """How much is simulated, how long is trained, and how many untrained models are averaged."""
+
+    num_records: int
+    num_train_epochs: float
+    seeds: int
+
+
+FULL = Size(num_records=2000, num_train_epochs=15, seeds=5)
+QUICK = Size(num_records=1000, num_train_epochs=10, seeds=2)
 
 
 @dataclass
 class DemoArguments:
     """Arguments of the demonstration."""
 
-    output_dir: str = option("runs/demo", help="folder for the corpus, the model, the results and the picture")
-    num_records: int = option(2000, help="ECGs to simulate, in all splits together")
+    output_dir: str = option("runs/demo", help="folder for the corpus, the model, the results and the pictures")
+    quick: bool = option(False, help="a smaller corpus and a shorter training: the same way, with lower scores")
     config: str = option("merit_tiny", help="pretraining recipe: a YAML file, or the name of a packaged one")
-    num_train_epochs: float | None = option(None, help="passes over the training split; null takes the file's number")
-    seeds: int = option(5, help="untrained models whose mean stands beside the trained one")
+    num_records: int | None = option(
+        None,
+        help="ECGs to simulate, in all splits together; "
+        f"null takes {FULL.num_records}, or {QUICK.num_records} if quick",
+    )
+    num_train_epochs: float | None = option(
+        None,
+        help="passes over the training split; "
+        f"null takes {FULL.num_train_epochs:g}, or {QUICK.num_train_epochs:g} if quick",
+    )
+    seeds: int | None = option(
+        None,
+        help="untrained models whose mean is compared with the trained one; "
+        f"null takes {FULL.seeds}, or {QUICK.seeds} if quick",
+    )
     seed: int = option(0, help="of the corpus and of training")
+
+    @property
+    def size(self) -> Size:
+        """The numbers given, and for those left out the usual ones."""
+        usual = QUICK if self.quick else FULL
+        given = {name: getattr(self, name) for name in Size._fields}
+        return usual._replace(**{name: value for name, value in given.items() if value is not None})
 
 
 def main(arguments: DemoArguments) -> None:
     """Four steps, then where everything is."""
-    if arguments.seeds < 1:
-        raise ValueError(f"seeds={arguments.seeds}, expected at least 1: the picture shows trained beside untrained")
+    size = arguments.size
+    if size.seeds < 1:
+        raise ValueError(f"seeds={size.seeds}, expected at least 1: the picture shows trained beside untrained")
     output = Path(arguments.output_dir)
-    corpus, model, results, picture = (output / name for name in ("corpus", "model", "results.json", "demo.png"))
+    corpus, model, results = (output / name for name in ("corpus", "model", "results.json"))
     # A broken run must not leave the answers of an earlier one behind.
-    for stale in (results, picture):
+    for stale in (results, *(output / name for name in PICTURES)):
         stale.unlink(missing_ok=True)
     seed = ["--seed", arguments.seed]
-    simulation = ["--num_records", arguments.num_records, "--output_dir", corpus, *seed, "--overwrite"]
-    training = [arguments.config, "--corpus", corpus, "--output_dir", model, *seed, "--overwrite"]
-    if arguments.num_train_epochs is not None:
-        training += ["--num_train_epochs", arguments.num_train_epochs]
+    simulation = ["--num_records", size.num_records, "--output_dir", corpus, *seed, "--overwrite"]
+    training = [arguments.config, "--corpus", corpus, "--output_dir", model]
+    training += ["--num_train_epochs", f"{size.num_train_epochs:g}", *seed, "--overwrite"]
     scoring = ["--model", model, "--corpus", corpus, "--split", "test", "--task", TASK]
-    scoring += ["--seeds", arguments.seeds, "--output", results]
+    scoring += ["--seeds", size.seeds, "--output", results]
 
     start = time.perf_counter()
     run_step("1/4  Simulating patients, ECGs and reports", "convert synthetic", simulation)
+    print(f"\n{choose_threads()}", flush=True)
     run_step("2/4  Pretraining on ECG-report pairs", "pretrain", training)
     run_step("3/4  Naming findings in unseen patients, without labels", "zero-shot", scoring)
     announce("4/4  Drawing one of them")
-    draw_picture(model, corpus, results, arguments.seeds, picture)
+    began = time.perf_counter()
+    draw_pictures(output, size.seeds)
+    print(f"  {time.perf_counter() - began:.0f} s", flush=True)
     print(closing_words(arguments.output_dir, time.perf_counter() - start))
 
 
@@ -72,37 +111,78 @@ def announce(title: str) -> None:
 
 
 def run_step(title: str, command: str, given: Sequence[Any]) -> None:
-    """Runs one command in a process of its own; its output is ours, and its failure ends the demonstration."""
+    """Runs one command in this process, which has loaded the libraries once; its failure ends the demonstration."""
     words = [str(word) for word in given]
     announce(title)
-    print(f"$ {' '.join(['merit', command, *words])}", flush=True)
+    print(f"$ {shlex.join(['merit', *command.split(), *words])}", flush=True)
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, *module_words(command), *words], check=False)
-    if done.returncode != 0:
-        print(f"error: the step above ended with status {done.returncode}; its message says why", file=sys.stderr)
-        raise SystemExit(done.returncode if done.returncode > 0 else 1)
+    run(command, words)
     print(f"  {time.perf_counter() - start:.0f} s", flush=True)
 
 
-def draw_picture(model: Path, corpus: Path, results: Path, seeds: int, picture: Path) -> None:
-    """One test record on ECG paper with what the pipeline says, trained beside untrained, and the truth."""
+def choose_threads() -> str:
+    """Sets how many threads torch uses, the faster of one and one a core, and says why; a number of the user's stays.
+
+    On free cores more threads are faster. On busy ones each operation waits for the slowest thread, and one thread can
+    be ten times as fast as two.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    if "OMP_NUM_THREADS" in os.environ or threads == 1:
+        return f"Threads: {threads}"
+    values = torch.randn(32 * 40, 192)  # the tokens of a batch of merit-tiny
+    weights = torch.randn(192, 768)
+
+    def seconds(number: int) -> float:
+        torch.set_num_threads(number)
+        start = time.perf_counter()
+        for _ in range(10):
+            torch.nn.functional.gelu(values @ weights) @ weights.T
+        return time.perf_counter() - start
+
+    times = {number: [seconds(number) for _ in range(ROUNDS + 1)][1:] for number in (1, threads)}  # the first warms up
+    means = {number: sum(measured) / ROUNDS for number, measured in times.items()}
+    chosen = min(means, key=lambda number: means[number])
+    torch.set_num_threads(chosen)
+    return f"Threads: {chosen}, the faster in a short test ({means[threads] / means[1]:.1f} x the time of one thread)"
+
+
+def draw_pictures(output: Path, seeds: int) -> None:
+    """One test record: what the pipeline says of it, and what the model fills in; the curves of training beside them.
+
+    The record is written, too, as `ecg.npz`, to try the other commands on.
+    """
     import json
+
+    import numpy as np
 
     from merit_hf.data.build.open import load_corpus
     from merit_hf.data.row import record_from_row
     from merit_hf.evaluation.zero_shot.prompts import select_prompts
     from merit_hf.evaluation.zero_shot.zero_shot import load_zero_shot, untrained_model
+    from merit_hf.modeling_merit import MeritForPreTraining
     from merit_hf.plotting.curves import plot_training_curves
+    from merit_hf.plotting.reconstruction import plot_reconstruction, reconstruct
     from merit_hf.simulation.findings import BY_CODE
 
-    trained, feature_extractor, tokenizer = load_zero_shot(str(model), device="cpu")
-    dataset = load_corpus(str(corpus), "test")
+    model = str(output / "model")
+    trained, feature_extractor, tokenizer = load_zero_shot(model, device="cpu")
+    dataset = load_corpus(str(output / "corpus"), "test")
     codes = dataset.features[TASK].feature.names
     names = {code: BY_CODE[code].name if code in BY_CODE else "normal ECG" for code in codes}
     prompts, _ = select_prompts(TASK, codes)
     # The first one with more than one finding: chosen before anything is scored.
     row = next((row for row in dataset if len(row[TASK]) > 1), dataset[0])
     record = record_from_row(row)
+    np.savez(
+        output / "ecg.npz",
+        signal=record.signal,
+        sampling_rate=record.sampling_rate,
+        lead_names=record.lead_names,
+        units=record.units,
+        record_id=row["ecg_id"],
+    )
 
     def answer(scored: Any) -> list[dict[str, Any]]:
         from transformers import pipeline
@@ -120,11 +200,15 @@ def draw_picture(model: Path, corpus: Path, results: Path, seeds: int, picture: 
         answer(trained),
         [{"label": label, "score": score} for label, score in untrained.items()],
         {names[codes[label]] for label in row[TASK]},
-        json.loads(results.read_text(encoding="utf-8")),
+        json.loads((output / "results.json").read_text(encoding="utf-8")),
         names,
     )
-    figure.savefig(picture, dpi=120, pil_kwargs={"optimize": True})
-    plot_training_curves(model).savefig(picture.with_name("training.png"))
+    small: dict[str, Any] = {"pil_kwargs": {"optimize": True}}
+    figure.savefig(output / "demo.png", dpi=120, **small)
+    filled = reconstruct(MeritForPreTraining.from_pretrained(model), feature_extractor, record)
+    title = f"Synthetic ECG {record.record_id} of a patient not seen in training"
+    plot_reconstruction(filled, title=title).savefig(output / "reconstruction.png", **small)
+    plot_training_curves(model).savefig(output / "training.png")
 
 
 def compose(
@@ -165,21 +249,32 @@ def compose(
 
 
 def closing_words(output_dir: str, seconds: float) -> str:
+    """Where everything is, and what to try next."""
+    folder = shlex.quote(output_dir)
     return f"""
 Done in {seconds / 60:.1f} minutes.
 
-  {output_dir}/demo.png       the picture: look at it first
-  {output_dir}/results.json   AUROC of every finding with intervals, trained and untrained
-  {output_dir}/training.png   losses and read-outs over training (numbers: model/metrics.jsonl)
-  {output_dir}/model          the checkpoint; from_pretrained and pipeline open it
-  {output_dir}/corpus         the ECGs as plain Parquet; datasets.load_dataset opens it
+  {output_dir}/demo.png             what the model says of one ECG, and how well it ranks all of them: look here first
+  {output_dir}/reconstruction.png   what it fills into hidden parts of that ECG
+  {output_dir}/results.json         AUROC of every finding with intervals, trained and untrained
+  {output_dir}/training.png         losses over training (numbers: model/metrics.jsonl)
+  {output_dir}/model                the checkpoint; from_pretrained and pipeline open it
+  {output_dir}/corpus               the ECGs as plain Parquet; datasets.load_dataset opens it
+  {output_dir}/ecg.npz              the ECG in the pictures, as a file
 
 Try next:
 
-  >>> import merit_hf
-  >>> from transformers import pipeline
-  >>> pipe = pipeline("ecg-zero-shot-classification", model="{output_dir}/model")
-  >>> pipe(merit_hf.load_sample(), candidate_labels=["normal ecg", "atrial fibrillation", "right bundle branch block"])
+{how_to_enter()}  merit classify {folder}/ecg.npz --model {folder}/model --labels "normal ecg" "atrial fibrillation"
+  merit linear-probe --model {folder}/model --corpus {folder}/corpus --task {TASK} --output {folder}/probe.json
+  merit --help
 
 Your own recordings: merit convert table --help; PTB-XL: merit convert ptb-xl --help.
 A model that learnt from simulated ECGs is for trying the software out, not for reading real ones."""
+
+
+def how_to_enter() -> str:
+    """The line that puts `merit` on the path, where it runs from an environment that the shell has not entered."""
+    if sys.prefix == sys.base_prefix or os.environ.get("VIRTUAL_ENV") == sys.prefix or os.name == "nt":
+        return ""
+    near = os.path.relpath(sys.prefix)
+    return f"  source {shlex.quote(sys.prefix if near.startswith(os.pardir) else near)}/bin/activate\n"
