@@ -1,14 +1,13 @@
-"""The processes and devices of a run: its accelerator, which keeps weights as `from_pretrained` opens them.
-
-What the processes compute is not said here.
-"""
+"""The processes, devices and CPU threads of a run, and its accelerator, whose checkpoints `from_pretrained` opens."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
+import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, parse_flag_from_env
@@ -18,7 +17,6 @@ from torch import Tensor, nn
 from merit_hf.configuration_merit import MeritConfig
 
 from .arguments import LoopArguments
-from .precision import fast_bfloat16
 
 
 def make_accelerator(arguments: LoopArguments, stage_configs: Iterable[MeritConfig] = ()) -> Accelerator:
@@ -32,6 +30,7 @@ def make_accelerator(arguments: LoopArguments, stage_configs: Iterable[MeritConf
         ValueError: a number format that the device lacks, or a way of distribution whose checkpoints are in pieces.
     """
     # Searching for unused parameters costs a walk through the graph every step; only a branch of weight 0 has some.
+    set_num_threads(arguments.num_threads)
     unused = any(config.reconstruction_weight == 0 or config.contrastive_weight == 0 for config in stage_configs)
     bf16 = arguments.bf16
     if bf16 == "auto":
@@ -71,6 +70,32 @@ def make_accelerator(arguments: LoopArguments, stage_configs: Iterable[MeritConf
     accelerator.register_save_state_pre_hook(save)
     accelerator.register_load_state_pre_hook(load)
     return accelerator
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware. Without it, bfloat16 is slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def set_num_threads(wanted: int | Literal["auto"]) -> None:
+    """Sets the CPU threads that torch uses in this process.
+
+    `accelerate launch` and `torchrun` set OMP_NUM_THREADS to 1 unless it is set. One thread leaves the other cores
+    idle, so `"auto"` replaces that 1 by an equal share of the cores. It leaves every other value of OMP_NUM_THREADS as
+    it is, and a process that was started without a launcher too.
+    """
+    if wanted != "auto":
+        torch.set_num_threads(wanted)
+        return
+    launched = "ACCELERATE_MIXED_PRECISION" in os.environ or "LOCAL_WORLD_SIZE" in os.environ
+    if launched and os.environ.get("OMP_NUM_THREADS", "1") == "1":
+        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = min(allowed, psutil.cpu_count(logical=False) or allowed)  # hyper-threads share the units that multiply
+        torch.set_num_threads(max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 def load_weights(model: nn.Module, checkpoint: Path) -> None:
