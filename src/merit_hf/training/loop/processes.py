@@ -1,13 +1,11 @@
-"""The processes, devices and CPU threads of a run, and its accelerator, whose checkpoints `from_pretrained` opens."""
+"""The processes and devices of a run, and its accelerator, whose checkpoints `from_pretrained` opens."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
-import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, parse_flag_from_env
@@ -15,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from merit_hf.configuration_merit import MeritConfig
+from merit_hf.training.threads import set_num_threads
 
 from .arguments import LoopArguments
 
@@ -29,8 +28,8 @@ def make_accelerator(arguments: LoopArguments, stage_configs: Iterable[MeritConf
     Raises:
         ValueError: a number format that the device lacks, or a way of distribution whose checkpoints are in pieces.
     """
-    # Searching for unused parameters costs a walk through the graph every step; only a branch of weight 0 has some.
     set_num_threads(arguments.num_threads)
+    # Searching for unused parameters costs a walk through the graph every step; only a branch of weight 0 has some.
     unused = any(config.reconstruction_weight == 0 or config.contrastive_weight == 0 for config in stage_configs)
     bf16 = arguments.bf16
     if bf16 == "auto":
@@ -47,14 +46,14 @@ def make_accelerator(arguments: LoopArguments, stage_configs: Iterable[MeritConf
     if launched != accelerator.num_processes:
         raise ValueError(
             f"{launched} processes were launched, but each sees {accelerator.num_processes}: on a CPU launch with "
-            "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes N"
+            "ACCELERATE_USE_CPU=true accelerate launch --quiet --multi_gpu --num_processes N"
         )
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
-        raise ValueError("fp16 needs a GPU: use --bf16 or neither on this machine")
+        raise ValueError("fp16 needs a GPU: give --bf16 or neither on this machine")
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         raise ValueError(
             f"{accelerator.distributed_type.value} is not supported, since checkpoints hold whole weights: launch "
-            "with plain data parallelism (accelerate launch --multi_gpu)"
+            "with plain data parallelism (accelerate launch --quiet --multi_gpu)"
         )
 
     def save(models: list[nn.Module], weights: list[dict[str, Tensor]], folder: str) -> None:
@@ -79,23 +78,6 @@ def fast_bfloat16(device: torch.device) -> bool:
     if device.type != "cpu":
         return False
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
-
-
-def set_num_threads(wanted: int | Literal["auto"]) -> None:
-    """Sets the CPU threads that torch uses in this process.
-
-    `accelerate launch` and `torchrun` set OMP_NUM_THREADS to 1 unless it is set. One thread leaves the other cores
-    idle, so `"auto"` replaces that 1 by an equal share of the cores. It leaves every other value of OMP_NUM_THREADS as
-    it is, and a process that was started without a launcher too.
-    """
-    if wanted != "auto":
-        torch.set_num_threads(wanted)
-        return
-    launched = "ACCELERATE_MIXED_PRECISION" in os.environ or "LOCAL_WORLD_SIZE" in os.environ
-    if launched and os.environ.get("OMP_NUM_THREADS", "1") == "1":
-        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        cores = min(allowed, psutil.cpu_count(logical=False) or allowed)  # hyper-threads share the units that multiply
-        torch.set_num_threads(max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 def load_weights(model: nn.Module, checkpoint: Path) -> None:

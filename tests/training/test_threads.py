@@ -1,13 +1,16 @@
-"""The CPU threads of a training process, under a launcher and without one."""
+"""The CPU threads of a training process: how many under a launcher and without one, and how they wait."""
 
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import psutil
 import pytest
 import torch
 
-from merit_hf.training.loop.processes import set_num_threads
+from merit_hf.training.threads import set_num_threads
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +51,23 @@ def test_a_number_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     set_num_threads(3)
     assert torch.get_num_threads() == 3
+
+
+def policy_of(*words: str, **environment: str) -> str:
+    """The waiting policy that OpenMP itself reports, once torch has loaded it."""
+    environment = {**os.environ, "OMP_DISPLAY_ENV": "true", **environment}
+    done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=False)
+    found = re.search(r"OMP_WAIT_POLICY = '(\w+)'", done.stderr)
+    if found is None:
+        pytest.skip("this torch does not use an OpenMP that reports its settings")
+    return found[1]
+
+
+def test_in_a_command_that_trains_waiting_threads_sleep() -> None:
+    words = ["pretrain", "merit_tiny", "--corpus", "nowhere", "--output_dir", "nowhere"]
+    assert policy_of("-m", "merit_hf.commands", *words) == "PASSIVE"
+
+
+def test_a_policy_that_is_set_stays() -> None:
+    code = "from merit_hf.training.threads import wait_without_spinning as wait; wait(); import torch"
+    assert policy_of("-c", code, OMP_WAIT_POLICY="ACTIVE") == "ACTIVE"
