@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from merit_hf.command_line import option, parse_arguments, run_command
 from merit_hf.training.loop.optimizer import build_optimizer, parameter_groups
-from merit_hf.training.loop.precision import fast_bfloat16
+from merit_hf.training.loop.processes import fast_bfloat16
 from merit_hf.training.pretraining.arguments import PretrainingArguments
 from merit_hf.training.pretraining.start import starting_model, starting_processor
 

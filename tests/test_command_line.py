@@ -1,4 +1,4 @@
-"""The command line of the examples: files, overrides, types, help, and what is said about mistakes."""
+"""The command line of the commands: files, overrides, types, help, and what is said about mistakes."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +15,26 @@ class Part:
     name: str = option("x", help="a name")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    width: int | None = option(otherwise={"small": 1, "big": 8}, help="a width")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    depth: int | None = option(otherwise=12, help="a depth")
+    inner: Inner = option(Inner(), help="more of the shape")
+
+
+@dataclass(frozen=True)
+class Filter:
+    order: int = option(3, help="an order")
+
+    def __post_init__(self) -> None:
+        if self.order < 1:
+            raise ValueError(f"order={self.order} must be at least 1")
+
+
 @dataclass(kw_only=True)
 class Everything:
     path: str = option(help="a required path")
@@ -26,7 +46,10 @@ class Everything:
     mode: Literal["slow", "quick"] = option("slow", help="a mode")
     sizes: list[int] = option([1], help="sizes")
     band: tuple[float, float] | None = option(None, help="a band", unit="Hz")
-    free: dict[str, Any] = option({}, help="free fields", schema=lambda: {"depth": None, "inner": {"width": None}})
+    free: dict[str, Any] = option({}, help="free fields")
+    shares: dict[str, float] = option({}, help="shares", keys=("NORM", "AFIB"))
+    shape: Shape = option(Shape(), help="a shape")
+    filter: Filter | None = option(Filter(), help="a filter; null switches it off")
     parts: list[Part] = option([], help="parts")
 
 
@@ -62,6 +85,11 @@ def test_defaults_are_copied_for_every_instance() -> None:
         (["--free.depth", "2"], "free", {"depth": 2}),
         (["--free.depth", "2e-4"], "free", {"depth": 2e-4}),
         (["--free.inner.width", "1", "50"], "free", {"inner": {"width": [1, 50]}}),
+        (["--shares.AFIB", "1"], "shares", {"AFIB": 1.0}),
+        (["--shape.depth", "2"], "shape", Shape(depth=2)),
+        (["--shape.inner.width", "5"], "shape", Shape(inner=Inner(width=5))),
+        (["--filter.order", "4"], "filter", Filter(4)),
+        (["--filter", "null"], "filter", None),
         (["--free.depth", "deep"], "free", {"depth": "deep"}),
         (["--path", "12"], "path", "12"),
         (["--parts.0.rate", "4", "--parts.1.name", "z"], "parts", [Part(rate=4.0), Part(name="z")]),
@@ -75,9 +103,9 @@ def test_overrides_take_the_type_of_their_field(words: list[str], field: str, va
 
 def test_overrides_change_only_their_own_field_of_a_file(tmp_path) -> None:
     file = tmp_path / "a.yaml"
-    file.write_text("path: p\nfree: {depth: 1, inner: {width: 3}}\nparts: [{rate: 1e-3}, {name: y}]\nshare: 1e-3\n")
-    found = parse_arguments(Everything, [str(file), "--free.inner.width", "4", "--parts.1.rate", "9"])
-    assert found.free == {"depth": 1, "inner": {"width": 4}}
+    file.write_text("path: p\nshape: {depth: 1, inner: {width: 3}}\nparts: [{rate: 1e-3}, {name: y}]\nshare: 1e-3\n")
+    found = parse_arguments(Everything, [str(file), "--shape.inner.width", "4", "--parts.1.rate", "9"])
+    assert found.shape == Shape(depth=1, inner=Inner(width=4))
     assert found.parts == [Part(rate=0.001), Part(rate=9.0, name="y")]
     assert found.share == 0.001
 
@@ -86,9 +114,14 @@ def test_overrides_change_only_their_own_field_of_a_file(tmp_path) -> None:
     ("words", "message"),
     [
         (["--cuont", "1"], "unknown field 'cuont' on the command line: did you mean 'count'"),
-        (["--free.dept", "1"], "unknown field 'free.dept' on the command line: did you mean 'free.depth'"),
-        (["--depth", "1"], "unknown field 'depth' on the command line: did you mean 'free.depth'"),
-        (["--free.inner.wdith", "1"], "did you mean 'free.inner.width'"),
+        (["--shape.dept", "1"], "unknown field 'shape.dept' on the command line: did you mean 'shape.depth'"),
+        (["--depth", "1"], "unknown field 'depth' on the command line: did you mean 'shape.depth'"),
+        (["--shape.inner.wdith", "1"], "did you mean 'shape.inner.width'"),
+        (["--shape.inner.width", "wide"], "shape.inner.width is 'wide', expected int"),
+        (["--shape", "3"], "shape is '3', expected fields, e.g. --shape.depth VALUE"),
+        (["--shares.AFB", "1"], "unknown field 'shares.AFB' on the command line: did you mean 'shares.AFIB'"),
+        (["--filter.order", "0"], "filter: order=0 must be at least 1"),
+        (["--filter.ordr", "2"], "did you mean 'filter.order'"),
         (["--zzzzz", "1"], "unknown field 'zzzzz' on the command line: the fields here are path, count"),
         (["--count", "many"], "count is 'many', expected int"),
         (["--count", "1.5"], "count is '1.5', expected int"),
@@ -133,11 +166,14 @@ def test_required_field_is_asked_for() -> None:
 
 
 def test_written_arguments_read_back_equal(tmp_path) -> None:
-    given = parse("--band", "0.5", "40", "--free.depth", "2", "--layers", "all", "--fast")
+    given = parse("--band", "0.5", "40", "--free.depth", "2", "--layers", "all", "--fast", "--shape.inner.width", "7")
     given.parts = [Part(rate=1e-7), Part(name="über")]
     write_yaml(given, tmp_path / "a.yaml")
     assert parse_arguments(Everything, [str(tmp_path / "a.yaml")]) == given
-    assert build(Everything, yaml.safe_load((tmp_path / "a.yaml").read_text())) == given
+    written = yaml.safe_load((tmp_path / "a.yaml").read_text())
+    assert build(Everything, written) == given
+    # What other code decides is not written, so that it can go on deciding it.
+    assert written["shape"] == {"inner": {"width": 7}}
 
 
 def test_help_tells_every_field_with_unit_and_default(capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,6 +187,11 @@ def test_help_tells_every_field_with_unit_and_default(capsys: pytest.CaptureFixt
     assert "--count  (int, in records, default: 3)" in text
     assert "--layers  (int | all, default: 0)" in text
     assert "--parts.N.rate  (float | null, in Hz, default: null)" in text
+    assert "--shape  (fields)" in text
+    assert "--shape.depth  (int, default: 12)" in text
+    assert "--shape.inner.width  (int, default: 1 (small), 8 (big))" in text
+    assert "--filter  (fields | null)" in text
+    assert "--filter.order  (int, default: 3)" in text
 
 
 def test_bad_input_ends_with_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,8 @@ from merit_hf.data.row import record_from_row
 from merit_hf.evaluation.encoders.embedding import embed_ecgs
 from merit_hf.evaluation.zero_shot.zero_shot import load_zero_shot, zero_shot_scores
 from merit_hf.simulation.corpus import SyntheticCorpus
-from merit_hf.training.loop.batches import WholeBatches, make_loader
+from merit_hf.training.loop.batch_plan import WholeBatches
+from merit_hf.training.loop.loader import make_loader
 
 ROW = 3
 Tensors = tuple[torch.Tensor, torch.Tensor]

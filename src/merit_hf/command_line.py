@@ -1,7 +1,7 @@
-"""The command line of every example: a typed dataclass, an optional YAML file, and `--field value` overrides.
+"""The command line of every command: a typed dataclass, an optional YAML file, and `--field value` overrides.
 
-Here lives how arguments are read, checked, explained and written back; which arguments a command has is said beside
-that command's dataclass. Nothing here knows about ECGs.
+This file reads arguments, checks them, explains them and writes them back. Which arguments a command has is defined by
+its dataclass. Nothing here knows about ECGs or imports anything heavy.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
@@ -21,7 +21,8 @@ from typing import Any, Literal, TypeVar, Union
 import yaml
 
 T = TypeVar("T")
-Schema = Mapping[str, Any]
+# Allowed names, each with the names allowed below it; None allows anything. The items of a list are below "0".
+Names = dict[str, Any]
 
 # YAML 1.1 reads 1e-3, written without a point, as text.
 _SCIENTIFIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
@@ -36,7 +37,8 @@ def option(
     *,
     help: str,
     unit: str | None = None,
-    schema: Callable[[], Schema] | None = None,
+    otherwise: Any = None,
+    keys: Iterable[str] | None = None,
     positional: str | None = None,
 ) -> Any:
     """A documented dataclass field.
@@ -46,12 +48,21 @@ def option(
             dictionaries are copied for every instance.
         help: one sentence for `--help`.
         unit: unit of the value, shown by `--help`.
-        schema: for dictionary fields, returns the keys allowed in it, each with its own schema or None for "anything".
-            Called only when the dictionary is checked, so that it may import what is slow.
+        otherwise: the value that applies if the field is left out, where other code decides it: a value, or a
+            dictionary of values by case. The default is then None, and `as_plain` leaves out a field that is None.
+        keys: for dictionary fields, the keys that are allowed; None allows any.
         positional: for one list field of a command: it takes the words before the first `--field` and those after a
             bare `--`, and `--help` shows it by this name, such as "FILE...". Such a command reads no YAML file.
     """
-    metadata = {"help": help, "unit": unit, "schema": schema, "positional": positional}
+    metadata = {
+        "help": help,
+        "unit": unit,
+        "otherwise": otherwise,
+        "keys": None if keys is None else tuple(keys),
+        "positional": positional,
+    }
+    if otherwise is not None:
+        default = None
     if isinstance(default, (list, dict)):
         copied = default
         return dataclasses.field(default_factory=lambda: type(copied)(copied), metadata=metadata)
@@ -151,9 +162,16 @@ def write_yaml(arguments: Any, path: str | os.PathLike[str]) -> None:
 
 
 def as_plain(value: Any) -> Any:
-    """The value with dataclasses as dictionaries and tuples as lists, ready for YAML or JSON."""
+    """The value with dataclasses as dictionaries and tuples as lists, ready for YAML or JSON.
+
+    A field with `otherwise` that was not given is left out.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: as_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {
+            field.name: as_plain(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if field.metadata.get("otherwise") is None or getattr(value, field.name) is not None
+        }
     if isinstance(value, Mapping):
         return {str(key): as_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -165,7 +183,8 @@ def build(arguments_class: type[T], values: Mapping[str, Any], path: str = "") -
     """Makes the dataclass from plain values, converting each to its field's type.
 
     Raises:
-        ValueError: a value of another type than its field's, or a required field missing.
+        ValueError: a value of another type than its field's, one that the dataclass refuses, or a required field
+            missing.
     """
     hints = typing.get_type_hints(arguments_class)
     converted = {}
@@ -176,13 +195,16 @@ def build(arguments_class: type[T], values: Mapping[str, Any], path: str = "") -
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             shown = field.metadata.get("positional") or f"--{name}"
             raise ValueError(f"{shown} is missing: {field.metadata.get('help', 'it is required')}")
-    return arguments_class(**converted)
+    try:
+        return arguments_class(**converted)
+    except ValueError as error:
+        raise ValueError(f"{path.removesuffix('.')}: {error}" if path else str(error)) from None
 
 
 def check_fields(arguments_class: type, values: Mapping[str, Any], where: str) -> None:
     """Raises ValueError for the first name in `values` that is no field, with the nearest that is."""
-    schema = _schema_of(arguments_class)
-    _check(values, schema, "", where, lambda: _leaf_paths(schema))
+    names = _names_of(arguments_class)
+    _check(values, names, "", where, _paths(names))
 
 
 def help_text(arguments_class: type, description: str = "", name: str = "") -> str:
@@ -201,20 +223,36 @@ def _help_lines(arguments_class: type, prefix: str) -> list[str]:
     hints = typing.get_type_hints(arguments_class)
     lines = []
     for field in dataclasses.fields(arguments_class):
-        if field.default is not dataclasses.MISSING:
-            default = f"default: {_shown(field.default)}"
-        elif field.default_factory is not dataclasses.MISSING:
-            default = f"default: {_shown(field.default_factory())}"
-        else:
-            default = "required"
         unit = field.metadata.get("unit")
-        about = ", ".join(filter(None, [_type_name(hints[field.name]), f"in {unit}" if unit else None, default]))
+        about = [_type_name(hints[field.name]), f"in {unit}" if unit else None, _default_text(field)]
+        if field.metadata.get("otherwise") is not None:
+            about[0] = str(about[0]).removesuffix(" | null")
         shown = field.metadata.get("positional") or f"{prefix}{field.name}"
-        lines += [f"  {shown}  ({about})", f"      {field.metadata.get('help', '')}"]
-        for item in _nested_dataclasses(hints[field.name]):
-            counter = "" if hints[field.name] is item else "N."
+        lines += [f"  {shown}  ({', '.join(filter(None, about))})"]
+        lines += [f"      {field.metadata.get('help', '')}"]
+        if (item := _nested_dataclass(hints[field.name])) is not None:
+            counter = "N." if _is_list(hints[field.name]) else ""
             lines += ["  " + line for line in _help_lines(item, f"{prefix}{field.name}.{counter}")]
     return lines
+
+
+def _default_text(field: dataclasses.Field[Any]) -> str | None:
+    """The default in words; None for a dataclass, whose fields have defaults of their own."""
+    otherwise = field.metadata.get("otherwise")
+    if isinstance(otherwise, dict):
+        cases: dict[str, list[str]] = {}
+        for case, value in otherwise.items():
+            cases.setdefault(_shown(value), []).append(case)
+        if len(cases) > 1:
+            return "default: " + ", ".join(f"{value} ({'/'.join(names)})" for value, names in cases.items())
+        otherwise = next(iter(otherwise.values()))
+    if otherwise is not None:
+        return f"default: {_shown(otherwise)}"
+    if field.default_factory is not dataclasses.MISSING:
+        return f"default: {_shown(field.default_factory())}"
+    if field.default is dataclasses.MISSING:
+        return "required"
+    return None if dataclasses.is_dataclass(field.default) else f"default: {_shown(field.default)}"
 
 
 def _shown(value: Any) -> str:
@@ -229,79 +267,68 @@ def _type_name(hint: Any) -> str:
         return " | ".join(_type_name(choice) for choice in options)
     if typing.get_origin(hint) in (list, tuple):
         return f"list of {_type_name(options[0])}"
-    if typing.get_origin(hint) is dict:
+    if typing.get_origin(hint) is dict or dataclasses.is_dataclass(hint):
         return "fields"
     return "null" if hint is type(None) else getattr(hint, "__name__", str(hint))
 
 
-def _nested_dataclasses(hint: Any) -> list[type]:
+def _is_list(hint: Any) -> bool:
+    return typing.get_origin(hint) is list
+
+
+def _nested_dataclass(hint: Any) -> type | None:
+    """The dataclass that a field holds, alone, in a list or as one of several types."""
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return [hint]
-    return [found for part in typing.get_args(hint) for found in _nested_dataclasses(part)]
+        return hint
+    return next(filter(None, map(_nested_dataclass, typing.get_args(hint))), None)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
-class _ListOf(dict):  # the schema of the items of a list of dataclasses, whose keys are positions
-    pass
-
-
-def _schema_of(arguments_class: type) -> dict[str, Any]:
+def _names_of(arguments_class: type) -> Names:
     hints = typing.get_type_hints(arguments_class)
-    schema: dict[str, Any] = {}
+    names: Names = {}
     for field in dataclasses.fields(arguments_class):
-        nested = _nested_dataclasses(hints[field.name])
-        if nested:
-            inner = _schema_of(nested[0])
-            schema[field.name] = inner if hints[field.name] is nested[0] else _ListOf(inner)
-        else:
-            schema[field.name] = field.metadata.get("schema")
-    return schema
+        keys = field.metadata.get("keys")
+        names[field.name] = None if keys is None else dict.fromkeys(keys)
+        if (nested := _nested_dataclass(hints[field.name])) is not None:
+            inner = _names_of(nested)
+            names[field.name] = {"0": inner} if _is_list(hints[field.name]) else inner
+    return names
 
 
-def _leaf_paths(schema: Mapping[str, Any], prefix: str = "") -> list[str]:
+def _paths(names: Names, prefix: str = "") -> list[str]:
     paths = []
-    for name, inner in schema.items():
-        paths.append(prefix + name)
-        if isinstance(inner, _ListOf):
-            paths += _leaf_paths(inner, f"{prefix}{name}.0.")
-        elif isinstance(inner, Mapping):
-            paths += _leaf_paths(inner, f"{prefix}{name}.")
-        elif callable(inner):
-            paths += _leaf_paths(inner(), f"{prefix}{name}.")
+    for name, inner in names.items():
+        paths += [prefix + name, *_paths(inner or {}, f"{prefix}{name}.")]
     return paths
 
 
-def _check(values: Any, schema: Any, path: str, where: str, known: Callable[[], list[str]]) -> None:
-    if callable(schema):
-        schema = schema()
-    if schema is None or values is None:
+def _check(values: Any, names: Names | None, path: str, where: str, known: list[str]) -> None:
+    if names is None:
         return
-    if isinstance(schema, _ListOf):
-        for position, item in enumerate(values if isinstance(values, list) else []):
-            _check(item, dict(schema), f"{path}{position}.", where, known)
-        return
+    if isinstance(values, list) and set(names) == {"0"}:
+        for position, item in enumerate(values):
+            _check(item, names["0"], f"{path}{position}.", where, known)
     if not isinstance(values, Mapping):
         return  # a scalar where fields belong: `build` says so with the field's name
     for name, value in values.items():
-        if name not in schema:
-            raise ValueError(
-                f"unknown field {path + str(name)!r} {where}{_suggestion(str(name), path, schema, known())}"
-            )
-        _check(value, schema[name], f"{path}{name}.", where, known)
+        if name not in names:
+            raise ValueError(f"unknown field {path + str(name)!r} {where}{_suggestion(str(name), path, names, known)}")
+        _check(value, names[name], f"{path}{name}.", where, known)
 
 
-def _suggestion(name: str, path: str, schema: Mapping[str, Any], known: list[str]) -> str:
+def _suggestion(name: str, path: str, names: Names, known: list[str]) -> str:
     """The same name in another place first, then the nearest name here, then the nearest anywhere."""
     leaves = {other.rsplit(".", 1)[-1]: other for other in reversed(known)}
     if name in leaves:
         return f": did you mean {leaves[name]!r}?"
-    if near := difflib.get_close_matches(name, list(schema), n=1):
+    if near := difflib.get_close_matches(name, list(names), n=1):
         return f": did you mean {path + near[0]!r}?"
     if near := difflib.get_close_matches(name, list(leaves), n=1):
         return f": did you mean {leaves[near[0]]!r}?"
-    return f": the fields here are {', '.join(schema)}"
+    return f": the fields here are {', '.join(names)}"
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
@@ -372,14 +399,15 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(repr(choice) for choice in parts)}")
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
-            raise ValueError(f"{name} is {value!r}, expected fields of {hint.__name__}")
+            first = next(iter(dataclasses.fields(hint))).name
+            raise ValueError(f"{name} is {value!r}, expected fields, e.g. --{name}.{first} VALUE")
         return build(hint, value, f"{name}.")
     if origin in (list, tuple):
         return _convert_sequence(value, hint, name)
     if origin is dict or hint is dict:
         if not isinstance(value, Mapping):
             raise ValueError(f"{name} is {value!r}, expected fields, e.g. --{name}.FIELD VALUE")
-        return {str(key): _convert(item, Any, f"{name}.{key}") for key, item in value.items()}
+        return {str(key): _convert(item, parts[1] if parts else Any, f"{name}.{key}") for key, item in value.items()}
     return _convert_simple(value, hint, name)
 
 

@@ -10,7 +10,13 @@ import pytest
 from merit_hf.commands.main import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parents[2]
-LAUNCHERS = sorted([*(ROOT / "examples").glob("*.py"), *(ROOT / "dataset_scripts").glob("*.py")])
+WHOLE_SCRIPTS = {"finetune_with_trainer.py"}  # which show how to use the package from Python
+LAUNCHERS = sorted(
+    path
+    for folder in ("examples", "dataset_scripts")
+    for path in (ROOT / folder).glob("*.py")
+    if path.name not in WHOLE_SCRIPTS
+)
 HEAVY = ("torch", "transformers", "accelerate", "sklearn", "matplotlib", "scipy.signal")
 
 

@@ -159,10 +159,22 @@ def test_help_and_bad_input_answer_in_plain_words(small_corpus: Path, small_reci
     assert not (tmp_path / "run").exists()
 
 
+def test_under_the_launcher_the_error_is_the_last_line(tmp_path: Path) -> None:
+    """As --help and the docs show it: with --quiet, the launcher adds no traceback of its own."""
+    launcher = ["-m", "accelerate.commands.launch", "--quiet", "--num_processes", "1"]
+    words = ["merit_tiny", "--corpus", tmp_path / "nowhere", "--output_dir", tmp_path / "run"]
+    done = subprocess.run(
+        [sys.executable, *launcher, *command(*words)[1:]], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path / 'nowhere'} is no corpus")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("recipe", sorted((EXAMPLES / "configs").glob("merit_*.yaml")), ids=lambda path: path.stem)
 def test_shipped_recipes_are_valid(recipe: Path) -> None:
     arguments = parse_arguments(PretrainingArguments, [str(recipe), "--corpus", "C", "--output_dir", "R"])
     config = starting_config(arguments, stage=arguments.num_stages - 1)
-    assert arguments.model["preset"] == recipe.stem.split("_")[1]
+    assert arguments.model.preset == recipe.stem.split("_")[1]
     assert config.ecg_config.num_samples == 1000
     assert config.reconstruction_weight == config.contrastive_weight == 1

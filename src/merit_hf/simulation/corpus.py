@@ -65,7 +65,7 @@ class SyntheticCorpus(CorpusBuilder):
     prevalence: dict[str, float] = option(
         {},
         help="share of records with a finding, by code, in place of the default",
-        schema=lambda: dict.fromkeys(CODES),
+        keys=CODES,
     )
 
     def __post_init__(self) -> None:

@@ -283,7 +283,8 @@ class TestChance:
 
     def test_two_processes_draw_what_one_draws(self, dataset, processor):
         """Each takes its half of every batch, as the training loop shares them out."""
-        from merit_hf.training.loop.batches import ProcessShare, make_loader
+        from merit_hf.training.loop.batch_plan import ProcessShare
+        from merit_hf.training.loop.loader import make_loader
 
         collator = MeritCollator(processor, **EVERYTHING)
         sampler = ReportLengthBatchSampler(report_lengths(dataset.reports(), processor.tokenizer, 40), 8)

@@ -31,7 +31,7 @@ from merit_hf.data.load.dataset import PretrainingDataset
 from merit_hf.data.load.parquet_split import ParquetSplit
 from merit_hf.data.load.row_group_order import RowGroupOrder, stretches_in_order
 from merit_hf.data.load.stream import StreamedDataset
-from merit_hf.training.loop.batches import GivenRows, make_loader
+from merit_hf.training.loop.loader import GivenRows, make_loader
 
 
 @pytest.fixture(scope="module")

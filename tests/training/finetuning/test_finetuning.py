@@ -340,7 +340,7 @@ class TestRefusals:
             (["--task", "rhythm"], r"task 'rhythm' is not in this corpus, which has \['waves', 'one'\]"),
             (["--task", "one"], "no label of task 'one' tells the 48 training records apart.*one class only"),
             (["--from_scratch", "false"], "nothing to start from: give --model RUN, or --from_scratch"),
-            (["--model", "RUN"], "encoder=.* is the model's own matter"),
+            (["--model", "RUN"], "encoder=.* cannot be changed, since --model RUN has its own"),
             (["--layer_decay", "0"], "layer_decay=0.0 must be above 0"),
             (["--pos_weight", "-1"], "pos_weight=-1.0 must be a positive number"),
             (["--test_split", "train"], "test_split=train is the split to learn from"),

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from merit_hf.training.loop.checkpoints import REQUIRED_FILES, Checkpoints, Progress, find_checkpoint
+from merit_hf.training.loop.checkpoints import REQUIRED_FILES, Checkpoints, find_checkpoint
+from merit_hf.training.loop.progress import Progress
 from merit_hf.training.loop.run_folder import RunFolder
 
 

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from merit_hf.data.build.write import write_corpus
 from merit_hf.data.corpora.table import TableCorpus
+from merit_hf.data.load.report_augmentation import ReportAugmentation
 from merit_hf.data.reports import WORDS_OF_LANGUAGE
 from merit_hf.training.pretraining.arguments import PretrainingArguments
 from merit_hf.training.pretraining.report_language_check import (
@@ -120,4 +121,4 @@ def test_a_run_is_warned_once(
         return [record.getMessage() for record in caplog.records]
 
     assert [text[:22] for text in warned()] == ["70% of the reports are"]
-    assert warned(report_augmentation={"report_languages": ["en"]}) == []
+    assert warned(report_augmentation=ReportAugmentation(report_languages=("en",))) == []

@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from merit_hf import MeritForPreTraining
 from merit_hf.command_line import parse_arguments
 from merit_hf.training.loop.log import read_metrics
-from merit_hf.training.loop.running_metrics import TrainingSummary
 from merit_hf.training.pretraining import record_source
 from merit_hf.training.pretraining.arguments import PretrainingArguments
 from merit_hf.training.pretraining.pretrainer import Pretrainer
 from merit_hf.training.pretraining.record_source import RecordSource, open_source
+from merit_hf.training.pretraining.summary import PretrainingSummary
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def arguments_of(cut_corpus: Path, small_recipe: Path, tmp_path: Path) -> Any:
 def pretrain(arguments_of: Any) -> Any:
     """`pretrain("--field", "value", ...)` runs a small pretraining from a stream into `tmp_path / "run"`."""
 
-    def run(*words: str, **paths: Path) -> TrainingSummary:
+    def run(*words: str, **paths: Path) -> PretrainingSummary:
         AcceleratorState._reset_state(reset_partial_state=True)
         return Pretrainer(arguments_of("--streaming", "true", "--shuffle_row_groups", "3", *words, **paths)).train()
 
@@ -56,7 +56,12 @@ def sources(arguments_of: Any) -> Any:
 
     def both(process_index: int = 0, num_processes: int = 1) -> tuple[RecordSource, RecordSource]:
         each = (
-            open_source(arguments_of("--streaming", streaming), "train", None, process_index, num_processes)
+            open_source(
+                arguments_of("--streaming", streaming, "--report_augmentation", "null"),
+                "train",
+                process_index,
+                num_processes,
+            )
             for streaming in ("false", "true")
         )
         map_style, streamed = each
@@ -144,22 +149,22 @@ class TestRun:
 
 class TestSources:
     @pytest.mark.parametrize("num_processes", [1, 2, 3])
-    def test_clean_batches_are_the_same_in_both_forms(self, sources: Any, num_processes: int) -> None:
+    def test_batches_in_order_are_the_same_in_both_forms(self, sources: Any, num_processes: int) -> None:
         forms: list[list[list[str]]] = [[], []]
         for index in range(num_processes):
             for found, source in zip(forms, sources(index, num_processes), strict=True):
-                found += names(source, source.clean_batches(5))
+                found += names(source, source.batches_in_order(5))
         map_style, streamed = forms
         assert sorted(streamed) == sorted(map_style)
         assert sum(map(len, streamed)) == len(sources()[0])
 
     @pytest.mark.parametrize("num_processes", [1, 2])
-    def test_training_batches_are_as_many_and_meet_as_many_records(self, sources: Any, num_processes: int) -> None:
+    def test_planned_batches_are_as_many_and_meet_as_many_records(self, sources: Any, num_processes: int) -> None:
         forms: list[list[list[str]]] = [[], []]
         numbers = set()
         for index in range(num_processes):
             for found, source in zip(forms, sources(index, num_processes), strict=True):
-                batches = source.training_batches(5, None, 24)
+                batches = source.plan_batches(5, None, 24)
                 numbers.add(len(batches))
                 found += names(source, batches.of_epoch(0, 0))
         (number,) = numbers

@@ -56,7 +56,8 @@ class AblationArguments:
         1, help="runs trained, and then parts evaluated, at the same time; they share out the cores"
     )
     launcher: str = option(
-        "", help="words before the training command, such as 'accelerate launch --num_processes 4'; empty: Python"
+        "",
+        help="words before the training command, e.g. 'accelerate launch --quiet --num_processes 4'; empty: Python",
     )
 
 

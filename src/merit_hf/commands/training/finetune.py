@@ -2,11 +2,13 @@
 
     merit finetune --model RUN --corpus CORPUS --task super_class --output_dir RUN2
 
-RUN2 opens in pipeline("ecg-classification", model=RUN2); beside the model it holds results.json and the predictions
-behind it. A YAML file before the options gives other defaults, e.g. examples/configs/finetune_tiny.yaml.
-An interrupted run continues with the same command and --resume_from_checkpoint latest. The untrained baseline is
---from_scratch. A corpus that has no test split is tested on its validation split by --test_split validation; the
-records for early stopping are then held out of the training split by patient.
+RUN2 opens in pipeline("ecg-classification", model=RUN2). It also holds results.json and the predictions that the
+results were computed from. A YAML file or a recipe's name (finetune_tiny) before the options gives other defaults. An
+interrupted run continues with the same command and --resume_from_checkpoint latest. --from_scratch trains the baseline
+with random weights. If a corpus has no test split, --test_split validation tests on its validation split; the records
+for early stopping are then held out of the training split by patient. Several processes:
+
+    accelerate launch --quiet --multi_gpu --num_processes 4 -m merit_hf.commands finetune ...
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 
 from merit_hf.command_line import as_plain, option
 from merit_hf.training.finetuning.arguments import FinetuningArguments
+from merit_hf.training.threads import wait_without_spinning
 
 
 @dataclass(kw_only=True)
@@ -33,6 +36,7 @@ class Arguments(FinetuningArguments):
 
 def main(arguments: Arguments) -> None:
     """Trains, writes predictions and results, and prints the table."""
+    wait_without_spinning()
     # Imported here so that --help and a mistyped option answer at once.
     from pathlib import Path
 

@@ -1,15 +1,21 @@
 """Augmentation of ECG tensors for pretraining: what is changed, by how much, and in input or target or both.
 
-Works on normalised tensors on the CPU. Reports are augmented in report_augmentation.py; files and corpora do not
-occur here.
+Works on normalised tensors on the CPU. Reports are augmented in report_augmentation.py. The settings are fields of
+training's command line, so importing this file must not load torch.
 """
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+from merit_hf.command_line import option
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -21,40 +27,43 @@ class EcgAugmentation:
     model learns to predict the clean signal. Amplitudes are in units of the input values: standard deviations of a
     lead for z-scored input, mV without normalisation. The default strengths were found on 2,020 PTB-XL records
     with z-scored leads.
-
-    Attributes:
-        circular_shift: largest turn of the loop, either way, as a share of the real part of the record; 0.5 is any
-            turn.
-        time_stretch: smallest and largest factor by which durations grow; 1.1 makes a heart rate of 66 one of 60.
-        lead_scale: standard deviation of the natural logarithm of each lead's factor.
-        noise: largest standard deviation of the white noise; each record draws its own from 0 to this.
-        baseline_wander: largest amplitude of the slow sine of a lead; each lead draws amplitude and phase.
-        baseline_wander_frequency: lowest and highest frequency of that sine in Hz; one a record.
-        lead_dropout: probability that a lead is removed from the input (zeros, padding mask False). One lead
-            always stays.
     """
 
-    circular_shift: float = 0.5
-    time_stretch: tuple[float, float] = (0.9, 1.1)
-    lead_scale: float = 0.2
-    noise: float = 0.15
-    baseline_wander: float = 0.3
-    baseline_wander_frequency: tuple[float, float] = (0.05, 0.5)
-    lead_dropout: float = 0.1
+    circular_shift: float = option(
+        0.5, help="largest rotation of the record, either way, as a share of its real part; 0.5 allows any rotation"
+    )
+    time_stretch: tuple[float, float] = option(
+        (0.9, 1.1), help="smallest and largest factor on durations; 1.1 turns a heart rate of 66 into 60"
+    )
+    lead_scale: float = option(
+        0.2, help="standard deviation of the natural logarithm of the factor that each lead is multiplied by"
+    )
+    noise: float = option(
+        0.15, help="largest standard deviation of white noise; each record draws its own", unit="input units"
+    )
+    baseline_wander: float = option(
+        0.3, help="largest amplitude of a slow sine; each lead draws amplitude and phase", unit="input units"
+    )
+    baseline_wander_frequency: tuple[float, float] = option(
+        (0.05, 0.5), help="lowest and highest frequency of that sine; each record draws its own", unit="Hz"
+    )
+    lead_dropout: float = option(
+        0.1, help="probability that a lead is removed from the input (zeros, padding mask False); one always stays"
+    )
 
     def __post_init__(self) -> None:
         for name in ("time_stretch", "baseline_wander_frequency"):
             value = getattr(self, name)
             if isinstance(value, (str, int, float)) or len(value) != 2 or not 0 < value[0] <= value[1]:
-                raise ValueError(f"{name} must be two numbers above 0, the smaller first, but is {value!r}.")
+                raise ValueError(f"{name} must be two numbers above 0, the smaller first, but is {value!r}")
             object.__setattr__(self, name, (float(value[0]), float(value[1])))
         if not 0 <= self.circular_shift <= 0.5:
-            raise ValueError(f"circular_shift must be from 0 to 0.5 of the record, but is {self.circular_shift}.")
+            raise ValueError(f"circular_shift must be from 0 to 0.5 of the record, but is {self.circular_shift}")
         if not 0 <= self.lead_dropout < 1:
-            raise ValueError(f"lead_dropout must be a probability below 1, but is {self.lead_dropout}.")
+            raise ValueError(f"lead_dropout must be a probability below 1, but is {self.lead_dropout}")
         for name in ("lead_scale", "noise", "baseline_wander"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be 0 or greater, but is {getattr(self, name)}.")
+                raise ValueError(f"{name} must be 0 or greater, but is {getattr(self, name)}")
 
     def __call__(
         self,
@@ -77,17 +86,19 @@ class EcgAugmentation:
         Raises:
             ValueError: if shapes, the number of generators or the sampling rate do not fit.
         """
+        import torch
+
         if input_values.ndim != 3 or input_values.shape != padding_mask.shape:
             raise ValueError(
                 "input_values and padding_mask must both be (batch, leads, samples), but are "
-                f"{tuple(input_values.shape)} and {tuple(padding_mask.shape)}."
+                f"{tuple(input_values.shape)} and {tuple(padding_mask.shape)}"
             )
         if len(generators) != input_values.shape[0]:
             raise ValueError(
-                f"{len(generators)} generators were given for {input_values.shape[0]} records: give one each."
+                f"{len(generators)} generators were given for {input_values.shape[0]} records: give one each"
             )
         if not sampling_rate > 0:
-            raise ValueError(f"sampling_rate must be above 0 Hz, but is {sampling_rate}.")
+            raise ValueError(f"sampling_rate must be above 0 Hz, but is {sampling_rate}")
         targets = input_values.detach().cpu().numpy().astype(np.float32)
         masks = padding_mask.detach().cpu().numpy().astype(bool)
         inputs = np.empty_like(targets)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from merit_hf.command_line import option
 from merit_hf.data.randomness import record_generator
 from merit_hf.data.reports import clean_report, report_hash
 
@@ -23,24 +24,27 @@ class ReportAugmentation:
     With a small corpus the same few sentences come back in thousands of reports; phrases shown alone teach what
     each of them means. The subsets of a report are a function of its text, so that equal reports share them and
     the texts that a text tower sees stay few.
-
-    Attributes:
-        probability: chance that a subset is shown instead of the whole report. 0 only filters.
-        num_subsets: number of different subsets of one report; which is shown changes from epoch to epoch.
-        max_phrase_words: phrases longer than this are cut between words, for reports written without punctuation;
-            None leaves them whole.
-        report_languages: languages (ISO 639-1, as in the corpus' `report_language`) that are used; None uses all.
-            With a list, a report of unknown language is left out.
-        min_words: fewest words of a report that is used.
-        excluded_reports: reports, cleaned and without their final full stop, that count as missing.
     """
 
-    probability: float = 0.5
-    num_subsets: int = 4
-    max_phrase_words: int | None = None
-    report_languages: tuple[str, ...] | None = None
-    min_words: int = 0
-    excluded_reports: tuple[str, ...] = ("trace only", "trace only requested")
+    probability: float = option(0.5, help="chance that a subset is shown instead of the whole report; 0 only filters")
+    num_subsets: int = option(
+        4, help="number of different subsets of one report; which one is shown changes from epoch to epoch"
+    )
+    max_phrase_words: int | None = option(
+        None,
+        help="longer phrases are cut between words, for reports written without punctuation; null leaves them whole",
+        unit="words",
+    )
+    report_languages: tuple[str, ...] | None = option(
+        None,
+        help="languages (ISO 639-1, as in the corpus' report_language) that are used; null uses all, a list leaves "
+        "out reports of unknown language",
+    )
+    min_words: int = option(0, help="fewest words of a report that is used", unit="words")
+    excluded_reports: tuple[str, ...] = option(
+        ("trace only", "trace only requested"),
+        help="reports that count as missing, cleaned and without their final full stop",
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:

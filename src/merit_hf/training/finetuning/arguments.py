@@ -6,18 +6,14 @@ What every training loop has is in loop/arguments.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from merit_hf.command_line import Schema, option
+from merit_hf.command_line import as_plain, option
 from merit_hf.training.loop.arguments import LoopArguments, require
-from merit_hf.training.pretraining.arguments import fields_of_encoder
+from merit_hf.training.model_arguments import NewEncoderArguments
 
 # Layers that learned something should keep most of it; random ones have nothing to keep.
 PRETRAINED_LAYER_DECAY = 0.75
-
-
-def _fields_of_new_encoder() -> Schema:
-    return {"preset": None, **fields_of_encoder()}
 
 
 @dataclass(kw_only=True)
@@ -48,10 +44,9 @@ class FinetuningArguments(LoopArguments):
     from_scratch: bool = option(
         False, help="begin with random weights: of the shape of `model`, or without one of that of `encoder`"
     )
-    encoder: dict[str, Any] = option(
-        {},
-        help="preset (tiny, small, base; default tiny) and fields of MeritEcgConfig (only without a model)",
-        schema=_fields_of_new_encoder,
+    encoder: NewEncoderArguments = option(
+        NewEncoderArguments(),
+        help="an encoder with random weights: fields of MeritEcgConfig (only without a model)",
     )
     classifier_head: Literal["linear", "mlp"] = option(
         "linear", help="linear map, or BatchNorm, dropout, linear map to 256, ReLU, BatchNorm, dropout, linear map"
@@ -95,7 +90,11 @@ class FinetuningArguments(LoopArguments):
         if self.model is not None:
             for field in ("encoder", "feature_extractor"):
                 value = getattr(self, field)
-                require(not value, f"{field}={value} is the model's own matter: leave it out, or leave out --model")
+                require(
+                    value == type(value)(),
+                    f"{field}={as_plain(value)} cannot be changed, since --model {self.model} has its own: leave out "
+                    f"{field} or --model",
+                )
         if self.layer_decay is None:
             self.layer_decay = 1.0 if self.from_scratch else PRETRAINED_LAYER_DECAY
         require(0 < self.layer_decay <= 1, f"layer_decay={self.layer_decay} must be above 0 and at most 1")

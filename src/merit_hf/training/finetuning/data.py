@@ -1,75 +1,26 @@
-"""What fine-tuning reads: the records of a task with their label matrix, in training, validation and test."""
+"""What fine-tuning reads: the records of a task, in training, validation and test, and batches of the first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 from accelerate import Accelerator
 
-from merit_hf.data.build.open import load_corpus
-from merit_hf.data.load.augmentation import EcgAugmentation
 from merit_hf.data.load.batch_sampler import ReportLengthBatchSampler
 from merit_hf.data.load.collator import MeritCollator
-from merit_hf.data.load.dataset import PretrainingDataset
 from merit_hf.data.splits import check_patients_disjoint, hold_out_by_patient
-from merit_hf.evaluation.targets import TaskTargets, task_targets
-from merit_hf.training.loop.batches import Batch, SharedBatches, TrainingBatches, make_loader, on_device
+from merit_hf.training.loop.batch_plan import BatchPlan, ShuffledBatchPlan
+from merit_hf.training.loop.loader import Batch, load_batches
 
 from .arguments import FinetuningArguments
+from .collator import ClassificationCollator
+from .labelled_split import LabelledRows, LabelledSplit
 
 
-@dataclass(frozen=True)
-class LabelledSplit:
-    """The records of a task in a corpus split: the split, and which of its rows take part with which labels."""
-
-    corpus_split: datasets.Dataset
-    chosen: TaskTargets
-
-    def __len__(self) -> int:
-        return len(self.chosen.records)
-
-    @property
-    def records(self) -> datasets.Dataset:
-        """The records that take part, in the order of the rows of `chosen.targets`."""
-        return self.corpus_split.select(self.chosen.records)
-
-    def identities(self) -> list[tuple[str | None, str]]:
-        """(patient, name) of each record."""
-        ids = self.corpus_split.select_columns(["patient_id", "ecg_id"]).with_format(None)[self.chosen.records]
-        return list(zip(ids["patient_id"], map(str, ids["ecg_id"]), strict=True))
-
-    def part(self, rows: np.ndarray) -> LabelledSplit:
-        """Those records for which `rows`, bool (records,), is true."""
-        chosen = self.chosen
-        return LabelledSplit(
-            self.corpus_split, TaskTargets(chosen.records[rows], chosen.targets[rows], chosen.label_names)
-        )
-
-
-class LabelledCollator:
-    """Batches of a classifier: what the extractor and the augmentation make, with the labels as 0/1 floats.
-
-    Args:
-        collator: without a tokenizer.
-        targets: bool (records, labels); a row's `index` says which is its own.
-    """
-
-    def __init__(self, collator: MeritCollator, targets: np.ndarray) -> None:
-        self.collator = collator
-        self.targets = targets
-
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
-        batch = self.collator(rows)
-        labels = torch.from_numpy(self.targets[[row["index"] for row in rows]]).float()
-        return {"input_values": batch["input_values"], "padding_mask": batch["padding_mask"], "labels": labels}
-
-
-class LabelledData:
+class FinetuningData:
     """The corpus of a fine-tuning as one of its processes sees it.
 
     Args:
@@ -86,7 +37,6 @@ class LabelledData:
         self.arguments = arguments
         self.accelerator = accelerator
         self.feature_extractor = feature_extractor
-        self.augmentation = None if arguments.augmentation is None else EcgAugmentation(**arguments.augmentation)
         self.train = self._split(arguments.train_split)
         self.test = None if arguments.test_split is None else self._split(arguments.test_split)
         self.held_out = arguments.validation_split == arguments.test_split
@@ -98,11 +48,10 @@ class LabelledData:
         else:
             self.validation = self._split(arguments.validation_split)
         self._check()
-        self._rows = PretrainingDataset(self.train.records)
+        self._rows = LabelledRows(self.train)
 
     def _split(self, split: str) -> LabelledSplit:
-        corpus_split = load_corpus(self.arguments.corpus, split=split)
-        return LabelledSplit(corpus_split, task_targets(corpus_split, self.arguments.task))
+        return LabelledSplit.open(self.arguments.corpus, split, self.arguments.task)
 
     @property
     def label_names(self) -> list[str]:
@@ -136,7 +85,7 @@ class LabelledData:
             try:
                 check_patients_disjoint(patients)
             except ValueError as error:
-                raise ValueError(f"{error}; --allow_shared_patients goes on all the same") from None
+                raise ValueError(f"{error}; --allow_shared_patients trains all the same") from None
         batch_size, processes = arguments.per_device_train_batch_size, self.accelerator.num_processes
         accumulated = arguments.gradient_accumulation_steps
         if len(self.train) < batch_size * processes * accumulated:
@@ -159,8 +108,8 @@ class LabelledData:
         weights = np.where(_both_classes(targets), np.minimum(weights, self.arguments.max_pos_weight), 1.0)
         return torch.from_numpy(weights).float()
 
-    def training_batches(self) -> TrainingBatches:
-        """Shuffled batches; no report is looked at."""
+    def plan_batches(self) -> BatchPlan:
+        """Shuffled batches, whatever the length of their reports."""
         accelerator = self.accelerator
         batches = ReportLengthBatchSampler(
             None,
@@ -168,21 +117,19 @@ class LabelledData:
             num_records=len(self.train),
             seed=self.arguments.seed,
         )
-        return SharedBatches(batches, accelerator.process_index, accelerator.num_processes)
+        return ShuffledBatchPlan(batches, accelerator.process_index, accelerator.num_processes)
 
-    def train_batches(self, batches: TrainingBatches, epoch: int, first_batch: int) -> Iterator[Batch]:
+    def load_batches(self, plan: BatchPlan, epoch: int, first_batch: int) -> Iterator[Batch]:
         """This process' part of the batches of an epoch, from `first_batch` on, augmented."""
-        share = batches.of_epoch(epoch, first_batch)
-        collator = MeritCollator(self.feature_extractor, augmentation=self.augmentation, seed=self.arguments.seed)
-        device = self.accelerator.device
-        loader = make_loader(
+        arguments = self.arguments
+        collator = MeritCollator(self.feature_extractor, augmentation=arguments.augmentation, seed=arguments.seed)
+        return load_batches(
+            arguments,
             self._rows,
-            share,
-            LabelledCollator(collator, self.train.chosen.targets),
-            num_workers=self.arguments.dataloader_num_workers,
-            pin_memory=self.arguments.dataloader_pin_memory and device.type == "cuda",
+            plan.of_epoch(epoch, first_batch),
+            ClassificationCollator(collator),
+            self.accelerator.device,
         )
-        return on_device(loader, device)
 
 
 def _both_classes(targets: np.ndarray) -> np.ndarray:

@@ -1,40 +1,37 @@
-"""Fine-tuning: a classifier on a pretrained encoder, judged by the validation records and kept where it was best.
+"""Fine-tuning: a classifier on an ECG encoder, validated by its macro AUROC, of which the best one is kept.
 
-The loop is in loop.py, the records in data.py. Metrics and predictions are evaluation's.
+The loop is in loop/loop.py, the records are in data.py. Metrics and predictions come from `merit_hf.evaluation`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import broadcast, set_seed
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from merit_hf.command_line import write_yaml
-from merit_hf.configuration_merit import MeritEcgConfig
 from merit_hf.evaluation.metrics.ranking import ranking_metrics
 from merit_hf.evaluation.predictions import Predictions, predictions_of
 from merit_hf.feature_extraction_merit import MeritFeatureExtractor
 from merit_hf.modeling_merit import MeritForEcgClassification
-from merit_hf.training.loop.batches import Batch, TrainingBatches, WholeBatches
-from merit_hf.training.loop.checkpoints import Progress
+from merit_hf.training.loop.batch_plan import BatchPlan, WholeBatches
+from merit_hf.training.loop.loader import Batch
 from merit_hf.training.loop.loop import StagePlan, TrainingLoop
-from merit_hf.training.loop.optimizer import build_optimizer, layerwise_parameter_groups
-from merit_hf.training.loop.processes import load_weights, make_accelerator
-from merit_hf.training.loop.resume import read_progress
-from merit_hf.training.loop.run_folder import ARGUMENTS_FILE
-from merit_hf.training.loop.running_metrics import RunningMetrics
+from merit_hf.training.loop.optimizer import layerwise_parameter_groups
+from merit_hf.training.loop.processes import make_accelerator
+from merit_hf.training.loop.progress import Progress
 
 from .arguments import FinetuningArguments
 from .classifier_scores import classifier_logits, probabilities_of, validation_calibration, validation_thresholds
-from .data import LabelledData, LabelledSplit
-from .start import starting_classifier, starting_extractor
+from .data import FinetuningData
+from .labelled_split import LabelledSplit
+from .start import starting_model, starting_processor
+from .summary import FinetuningSummary
 
 
 @dataclass
@@ -48,49 +45,6 @@ class FinetuningProgress(Progress):
 
     best_validation_macro_auroc: float | None = None
     validations_since_best: int = 0
-
-
-@dataclass(frozen=True)
-class FinetuningSummary:
-    """How a fine-tuning ended.
-
-    steps, stopped_early: optimiser steps done, and whether patience ended them.
-    best_step, best_validation_macro_auroc: of the model that was kept; None without any validation.
-    held_out: whether the validation records were held out of the training split.
-    validation, test: predictions of the final model, in probabilities before calibration; test is None if there was
-        no test split.
-    """
-
-    output_dir: str
-    steps: int
-    stopped_early: bool
-    best_step: int | None
-    best_validation_macro_auroc: float | None
-    held_out: bool
-    num_train_records: int
-    validation: Predictions
-    test: Predictions | None
-
-    def facts(self) -> dict[str, Any]:
-        """What the run decided for itself, as plain JSON, to stand with the configuration of its results."""
-        return {
-            "steps": self.steps,
-            "stopped_early": self.stopped_early,
-            "best_step": self.best_step,
-            "best_validation_macro_auroc": self.best_validation_macro_auroc,
-            "validation_held_out_of_train": self.held_out,
-            "num_train_records": self.num_train_records,
-            "num_validation_records": len(self.validation),
-        }
-
-    def table(self) -> str:
-        """A few lines for people."""
-        how = "held out of the training split by patient" if self.held_out else "of the validation split"
-        lines = [f"{self.num_train_records} records to learn from, {len(self.validation)} to stop by, {how}"]
-        end = f"{self.steps} steps" + (", stopped early" if self.stopped_early else "")
-        if self.best_step is not None:
-            end += f"; highest validation macro AUROC {self.best_validation_macro_auroc:.4f} at step {self.best_step}"
-        return "\n".join([*lines, end, f"model, feature extractor, log and checkpoints: {self.output_dir}"])
 
 
 class Finetuner(TrainingLoop):
@@ -109,49 +63,25 @@ class Finetuner(TrainingLoop):
     """
 
     arguments: FinetuningArguments
-    progress: FinetuningProgress
+    processor_class = MeritFeatureExtractor
+    model_class = MeritForEcgClassification
+    progress_class = FinetuningProgress
 
     def __init__(self, arguments: FinetuningArguments) -> None:
         accelerator = make_accelerator(arguments)
-        extractor = starting_extractor(arguments)
-        self.data = LabelledData(arguments, extractor, accelerator)
-        super().__init__(arguments, accelerator)
-        self.processor = extractor
-        self._write_beginning()
-        self.model = self._model(extractor)
-        self.progress = FinetuningProgress(run=self._identity())
-        if self._checkpoint is not None:
-            self.progress = read_progress(self._checkpoint, self._identity(), FinetuningProgress)
-        self.metrics = RunningMetrics(self.progress)
+        self.data = FinetuningData(arguments, starting_processor(arguments), accelerator)
         weight = self.data.pos_weight()
         self._pos_weight = None if weight is None else weight.to(accelerator.device)
+        super().__init__(arguments, accelerator)
 
-    # --- what a run starts from --------------------------------------------------------------------------------------
+    def _starting_processor(self) -> MeritFeatureExtractor:
+        return self.data.feature_extractor
 
-    def _write_beginning(self) -> None:
-        def write(folder: Path) -> None:
-            self.processor.save_pretrained(folder)
-            write_yaml(self.arguments, folder / ARGUMENTS_FILE)
+    def _starting_model(self) -> MeritForEcgClassification:
+        return starting_model(self.arguments, self.processor, self.data.label_names)
 
-        if self.accelerator.is_main_process and not self.run_folder.arguments_file.is_file():
-            self.run_folder.put_in_place(write)
-        self.accelerator.wait_for_everyone()
-
-    def _model(self, extractor: MeritFeatureExtractor) -> MeritForEcgClassification:
-        set_seed(self.arguments.seed)
-        if self._checkpoint is None:
-            model = starting_classifier(self.arguments, extractor, self.data.label_names)
-        else:
-            config = MeritEcgConfig.from_pretrained(self._checkpoint)
-            model = MeritForEcgClassification(config)  # weights follow with the state
-        self._set_up(model)
-        return model
-
-    def _identity(self) -> dict[str, Any]:
-        """What, beside the arguments, decides the losses of a run."""
+    def _data_identity(self) -> dict[str, Any]:
         return {
-            "num_processes": self.accelerator.num_processes,
-            "mixed_precision": self.accelerator.mixed_precision,
             "labels": self.data.label_names,
             "train_records": len(self.data.train),
             "validation_records": len(self.data.validation),
@@ -163,8 +93,7 @@ class Finetuner(TrainingLoop):
         """Trains from where the run stands, writes the best model, and predicts validation and test records."""
         self._train_stages()
         progress = self.progress
-        if self.arguments.load_best_model_at_end and progress.best_step is not None:
-            load_weights(self.model, self.run_folder.checkpoints.path(progress.best_step))
+        self._load_best_model()
         validation = self._predictions(self.data.validation)
         self.model.config.thresholds = validation_thresholds(validation)
         self.model.config.calibration = validation_calibration(validation, self.arguments.calibration)
@@ -183,28 +112,17 @@ class Finetuner(TrainingLoop):
             test=test,
         )
 
-    def _batches(self, stage: int) -> TrainingBatches:
-        return self.data.training_batches()
+    def _plan_batches(self, stage: int) -> BatchPlan:
+        return self.data.plan_batches()
 
-    def _train_batches(self, plan: StagePlan, epoch: int, first_batch: int) -> Iterator[Batch]:
-        return self.data.train_batches(plan.batches, epoch, first_batch)
+    def _load_batches(self, plan: StagePlan, epoch: int, first_batch: int) -> Iterator[Batch]:
+        return self.data.load_batches(plan.batches, epoch, first_batch)
 
-    def _train_stage(self, plan: StagePlan) -> None:
-        accelerator, arguments = self.accelerator, self.arguments
+    def _enter_stage(self, stage: int) -> list[dict[str, object]]:
+        arguments = self.arguments
         self.model.ecg_model.requires_grad_(not arguments.freeze_encoder)
         layer_decay = 1.0 if arguments.layer_decay is None else arguments.layer_decay  # resolved by the arguments
-        groups = layerwise_parameter_groups(self.model, arguments.learning_rate, layer_decay, arguments.weight_decay)
-        optimizer = build_optimizer(groups, (arguments.adam_beta1, arguments.adam_beta2), arguments.adam_epsilon)
-        wrapped, optimizer = accelerator.prepare(self.model, optimizer)
-        if self._checkpoint is not None:
-            accelerator.load_state(str(self._checkpoint))
-            self._checkpoint = None
-        self._train_mode()
-        self.throughput.read()
-        while not self._done(plan):
-            self._train_epoch(plan, wrapped, optimizer)
-        self.model = accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
-        accelerator.free_memory()
+        return layerwise_parameter_groups(self.model, arguments.learning_rate, layer_decay, arguments.weight_decay)
 
     def _train_mode(self) -> None:
         self.model.train()

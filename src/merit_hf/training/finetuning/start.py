@@ -8,6 +8,7 @@ from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 
+from merit_hf.command_line import as_plain
 from merit_hf.configuration_merit import MeritConfig, MeritEcgConfig
 from merit_hf.feature_extraction_merit import MeritFeatureExtractor
 from merit_hf.modeling_merit import MeritEcgModel, MeritForEcgClassification, require_complete
@@ -15,10 +16,10 @@ from merit_hf.modeling_merit import MeritEcgModel, MeritForEcgClassification, re
 from .arguments import FinetuningArguments
 
 
-def starting_extractor(arguments: FinetuningArguments) -> MeritFeatureExtractor:
+def starting_processor(arguments: FinetuningArguments) -> MeritFeatureExtractor:
     """The feature extractor of the model to start from, or one of the arguments."""
     if arguments.model is None:
-        return MeritFeatureExtractor(**arguments.feature_extractor)
+        return MeritFeatureExtractor(**as_plain(arguments.feature_extractor))
     try:
         extractor: MeritFeatureExtractor = MeritFeatureExtractor.from_pretrained(arguments.model)
     except OSError as error:
@@ -26,7 +27,7 @@ def starting_extractor(arguments: FinetuningArguments) -> MeritFeatureExtractor:
     return extractor
 
 
-def starting_classifier(
+def starting_model(
     arguments: FinetuningArguments, feature_extractor: MeritFeatureExtractor, label_names: Sequence[str]
 ) -> MeritForEcgClassification:
     """A classifier with the encoder of a checkpoint, or of random weights, and a new head.
@@ -35,7 +36,7 @@ def starting_classifier(
 
     Args:
         arguments: of the run.
-        feature_extractor: of `starting_extractor`; says the shape of the input of a model without checkpoint.
+        feature_extractor: of `starting_processor`; decides the shape of the input of a model without checkpoint.
         label_names: one an output, in the order of the columns of the targets.
 
     Raises:
@@ -67,7 +68,7 @@ def starting_classifier(
 
 
 def _new_config(arguments: FinetuningArguments, feature_extractor: MeritFeatureExtractor) -> MeritEcgConfig:
-    fields = dict(arguments.encoder)
+    fields = as_plain(arguments.encoder)
     shape = {
         "num_leads": len(feature_extractor.lead_names),
         "num_samples": feature_extractor.num_samples,

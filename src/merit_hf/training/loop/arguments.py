@@ -1,39 +1,21 @@
-"""The arguments that every training loop has: what is read and written, how it is trained, watched and fetched.
+"""The arguments that every training loop has: what it reads and writes, how it trains, logs and loads data.
 
-Names are those of `transformers.TrainingArguments` where one exists. What one kind of training alone needs stands with
-its own arguments.
+Names are those of `transformers.TrainingArguments` where one exists. Each kind of training adds its own.
 """
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from merit_hf.command_line import Schema, option
-
-
-def parameters_of(module: str, name: str) -> Schema:
-    """Names of the parameters of a class, as the schema of a dictionary field; imported late, since it may be slow."""
-    target = getattr(__import__(module, fromlist=[name]), name)
-    return {
-        parameter.name: None
-        for parameter in inspect.signature(target).parameters.values()
-        if parameter.name not in ("self", "kwargs", "args")
-    }
-
-
-def _fields_of_feature_extractor() -> Schema:
-    return parameters_of("merit_hf.feature_extraction_merit", "MeritFeatureExtractor")
-
-
-def _fields_of_augmentation() -> Schema:
-    return parameters_of("merit_hf.data.load.augmentation", "EcgAugmentation")
+from merit_hf.command_line import option
+from merit_hf.data.load.augmentation import EcgAugmentation
+from merit_hf.training.model_arguments import FeatureExtractorArguments
 
 
 @dataclass(kw_only=True)
 class LoopArguments:
-    """What pretraining and fine-tuning share."""
+    """Arguments that pretraining and fine-tuning share."""
 
     # What is read and written
     corpus: str = option(help="folder of a converted corpus, as `merit convert` writes it")
@@ -43,14 +25,12 @@ class LoopArguments:
         None, help="'latest' (in output_dir) or a checkpoint folder; continues the run exactly"
     )
     train_split: str = option("train", help="split to learn from")
-    validation_split: str = option("validation", help="split that training is judged by, clean")
-    feature_extractor: dict[str, Any] = option(
-        {},
-        help="fields of MeritFeatureExtractor: sampling_rate (Hz), duration (s), lead_names, normalization, ...",
-        schema=_fields_of_feature_extractor,
+    validation_split: str = option("validation", help="split for validation, without augmentation")
+    feature_extractor: FeatureExtractorArguments = option(
+        FeatureExtractorArguments(), help="how an ECG becomes the model's input"
     )
-    augmentation: dict[str, Any] | None = option(
-        {}, help="fields of EcgAugmentation; null shows every ECG as it is", schema=_fields_of_augmentation
+    augmentation: EcgAugmentation | None = option(
+        EcgAugmentation(), help="random changes of training ECGs; null shows every ECG as it is"
     )
 
     # How it is trained
@@ -92,13 +72,19 @@ class LoopArguments:
     save_strategy: Literal["no", "epoch", "steps"] = option("epoch", help="when a checkpoint is written")
     save_steps: int = option(500, help="steps between checkpoints (save_strategy: steps)", unit="steps")
     save_total_limit: int | None = option(
-        2, help="newest checkpoints kept, beside the one with the best validation; null keeps all"
+        2, help="newest checkpoints kept, in addition to the one with the best validation; null keeps all"
     )
     load_best_model_at_end: bool = option(
         False, help="end with the checkpoint of the best validation instead of the last"
     )
 
-    # How the data are fetched
+    # What it runs on
+    num_threads: int | Literal["auto"] = option(
+        "auto",
+        help="CPU threads of each training process; auto takes OMP_NUM_THREADS, or shares the machine's cores among "
+        "its processes where that is unset or is the 1 of accelerate launch",
+        unit="threads",
+    )
     dataloader_num_workers: int = option(0, help="loader processes beside each training process")
     dataloader_pin_memory: bool = option(True, help="pinned host memory for copies to a GPU")
 
@@ -111,6 +97,8 @@ class LoopArguments:
         require(0 <= self.seed < 2**32, f"seed={self.seed} must be from 0 to 2**32 - 1")
         for field in ("adam_beta1", "adam_beta2"):
             require(0 <= getattr(self, field) < 1, f"{field}={getattr(self, field)} must be in [0, 1)")
+        threads = self.num_threads
+        require(threads == "auto" or int(threads) >= 1, f"num_threads={threads} must be at least 1, or auto")
         require(self.dataloader_num_workers >= 0, f"dataloader_num_workers={self.dataloader_num_workers} is negative")
         if self.load_best_model_at_end:
             same = self.eval_strategy == self.save_strategy != "no"
@@ -121,11 +109,11 @@ class LoopArguments:
 
     @property
     def num_stages(self) -> int:
-        """Stages that are trained one after the other."""
+        """Number of stages, which are trained one after the other."""
         return 1
 
     def stage_value(self, stage: int, field: str) -> Any:
-        """The value of a field in a stage, which is the run's unless stages have their own."""
+        """The value of a field in a stage: the run's, unless stages have values of their own."""
         return getattr(self, field)
 
     def _check_stage(self, stage: int) -> None:

@@ -1,6 +1,6 @@
-"""The training loop that pretraining and fine-tuning share: epochs, steps, and what happens after each of them.
+"""The training loop that pretraining and fine-tuning share: start, stages, epochs, steps, and what follows each step.
 
-What a step optimises, what a validation looks at and what the final model is belong to the kinds of training.
+A kind of training says what it starts from, what a step optimises, how it validates and what the final model is.
 """
 
 from __future__ import annotations
@@ -11,21 +11,25 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from accelerate.utils import set_seed
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 from transformers.utils.logging import disable_progress_bar
 
+from merit_hf.command_line import write_yaml
+from merit_hf.progress_bar import progress_bar
+
 from .arguments import LoopArguments
-from .batches import Batch, TrainingBatches
-from .checkpoints import Progress
+from .batch_plan import BatchPlan
+from .loader import Batch
 from .log import TrainingLog
-from .optimizer import set_learning_rate
-from .processes import from_main_process
-from .resume import checkpoint_to_resume
-from .run_folder import RunFolder
+from .optimizer import build_optimizer, set_learning_rate
+from .processes import from_main_process, load_weights
+from .progress import Progress
+from .resume import checkpoint_to_resume, progress_of_checkpoint
+from .run_folder import ARGUMENTS_FILE, RunFolder
 from .running_metrics import RunningMetrics, short_text
 from .schedule import CosineSchedule, warmup_length
 from .throughput import Throughput
@@ -35,11 +39,11 @@ from .throughput import Throughput
 class StagePlan:
     """A stage with all its numbers resolved: `steps_per_epoch` and `num_steps` count optimiser steps.
 
-    `accumulated` batches make a step; those of an epoch that do not fill one are left out.
+    `accumulated` batches make a step; batches at the end of an epoch that do not fill one are left out.
     """
 
     stage: int
-    batches: TrainingBatches
+    batches: BatchPlan
     accumulated: int
     steps_per_epoch: int
     num_steps: int
@@ -53,21 +57,19 @@ class TrainingLoop(ABC):
     augmentation, masks and dropout follow from the seed and from counters (epoch, record, step, process). That is why
     a run that was killed and resumed has the same losses as one that was not.
 
-    A kind of training makes, after this constructor, `processor` (what `save_pretrained` puts beside the weights),
-    `model`, `progress` and `metrics`.
+    A kind of training sets what its hooks need (its data) before it calls this constructor.
 
     Args:
         arguments: of the run.
         accelerator: of `processes.make_accelerator`.
 
     Raises:
-        ValueError: the output folder does not fit the arguments.
+        ValueError: the output folder or the checkpoint does not fit the arguments.
     """
 
-    processor: Any
-    model: Any
-    progress: Progress
-    metrics: RunningMetrics
+    processor_class: ClassVar[Any]
+    model_class: ClassVar[Any]
+    progress_class: ClassVar[type[Progress]] = Progress
 
     def __init__(self, arguments: LoopArguments, accelerator: Any) -> None:
         self.arguments = arguments
@@ -76,6 +78,10 @@ class TrainingLoop(ABC):
         self._prepare_folder()
         # The checkpoint whose state the first stage that trains begins with.
         self._checkpoint = checkpoint_to_resume(arguments, self.run_folder)
+        self.processor: Any = self._processor()
+        self.model: Any = self._model()
+        self.progress: Any = self._progress()
+        self.metrics = RunningMetrics(self.progress)
         self.throughput = Throughput()
 
     def _prepare_folder(self) -> None:
@@ -87,18 +93,45 @@ class TrainingLoop(ABC):
                 )
             except ValueError as error:
                 problem = str(error)
-        # The other processes must not walk on into a folder that was refused.
+        # The other processes must stop too if the folder was refused.
         problem = from_main_process(self.accelerator, problem)
         if problem:
             raise ValueError(problem)
 
-    def _set_up(self, model: Any) -> None:
-        """Choices about how the model computes, which are no part of it."""
+    def _processor(self) -> Any:
+        """The run's processor: made and written once, by one process, and read by all, now and on resume."""
+
+        def write(folder: Path) -> None:
+            self._starting_processor().save_pretrained(folder)
+            write_yaml(self.arguments, folder / ARGUMENTS_FILE)
+
+        if self.accelerator.is_main_process and not self.run_folder.arguments_file.is_file():
+            self.run_folder.put_in_place(write)
+        self.accelerator.wait_for_everyone()
+        return self.processor_class.from_pretrained(self.run_folder.path)
+
+    def _model(self) -> Any:
+        set_seed(self.arguments.seed)
+        if self._checkpoint is None:
+            model = self._starting_model()
+        else:  # its weights follow with the state
+            model = self.model_class(self.model_class.config_class.from_pretrained(self._checkpoint))
         if self.arguments.attn_implementation is not None:
             model.set_attn_implementation(self.arguments.attn_implementation)
         if self.arguments.gradient_checkpointing:
             # renamed in transformers 5.23
             getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+        return model.to(self.accelerator.device)
+
+    def _progress(self) -> Progress:
+        identity = {
+            "num_processes": self.accelerator.num_processes,
+            "mixed_precision": self.accelerator.mixed_precision,
+            **self._data_identity(),
+        }
+        if self._checkpoint is None:
+            return self.progress_class(run=identity)
+        return progress_of_checkpoint(self._checkpoint, identity, self.progress_class)
 
     def _value(self, stage: int, field: str) -> Any:
         return self.arguments.stage_value(stage, field)
@@ -106,12 +139,32 @@ class TrainingLoop(ABC):
     # --- what a kind of training says --------------------------------------------------------------------------------
 
     @abstractmethod
-    def _batches(self, stage: int) -> TrainingBatches:
-        """The training batches of a stage."""
+    def _starting_processor(self) -> Any:
+        """What `save_pretrained` puts beside the weights, made of the arguments."""
 
     @abstractmethod
-    def _train_batches(self, plan: StagePlan, epoch: int, first_batch: int) -> Iterator[Batch]:
-        """This process' part of the batches of an epoch, from `first_batch` on."""
+    def _starting_model(self) -> Any:
+        """The model before its first step; torch's random state decides what is random."""
+
+    @abstractmethod
+    def _data_identity(self) -> dict[str, Any]:
+        """What of the data decides the losses of a run; it must be equal for a run to be continued."""
+
+    @abstractmethod
+    def _plan_batches(self, stage: int) -> BatchPlan:
+        """Which records meet in the training batches of a stage."""
+
+    @abstractmethod
+    def _load_batches(self, plan: StagePlan, epoch: int, first_batch: int) -> Iterator[Batch]:
+        """This process' part of the batches of an epoch, from `first_batch` on, as tensors on the device."""
+
+    @abstractmethod
+    def _enter_stage(self, stage: int) -> list[dict[str, object]]:
+        """Sets the model up for a stage; returns the parameters that train in it, for AdamW, with their `peak_lr`."""
+
+    def _train_mode(self) -> None:
+        """Puts the model into training mode."""
+        self.model.train()
 
     @abstractmethod
     def _forward(self, wrapped: nn.Module, batch: Batch, share: float) -> tuple[Tensor, dict[str, Tensor]]:
@@ -120,10 +173,6 @@ class TrainingLoop(ABC):
     @abstractmethod
     def _validate(self, plan: StagePlan, epoch: float) -> None:
         """Writes a line of validation metrics and notes in the progress whether this is the best model so far."""
-
-    @abstractmethod
-    def _train_stage(self, plan: StagePlan) -> None:
-        """Trains a stage to its end, from where the progress stands."""
 
     def _done(self, plan: StagePlan) -> bool:
         """Whether the stage has ended."""
@@ -141,12 +190,11 @@ class TrainingLoop(ABC):
             self._log = TrainingLog(self.run_folder.path, self.progress.step, arguments.report_to == "tensorboard")
         self._last: dict[str, dict[str, float]] = {"training": {}, "validation": {}}
         plans = [self._plan(stage) for stage in range(arguments.num_stages)]
-        self._bar = tqdm(
+        self._bar = progress_bar(
             total=sum(plan.num_steps for plan in plans),
             initial=self.progress.step,
             unit="step",
             disable=arguments.disable_tqdm or not main,
-            dynamic_ncols=True,
         )
         try:
             for plan in plans[self.progress.stage :]:
@@ -157,7 +205,7 @@ class TrainingLoop(ABC):
                 self._log.close()
 
     def _plan(self, stage: int) -> StagePlan:
-        batches = self._batches(stage)
+        batches = self._plan_batches(stage)
         accumulated = self._value(stage, "gradient_accumulation_steps")
         steps_per_epoch = len(batches) // accumulated
         num_steps = self._value(stage, "max_steps")
@@ -166,10 +214,30 @@ class TrainingLoop(ABC):
         warmup = warmup_length(num_steps, self._value(stage, "warmup_steps"), self._value(stage, "warmup_ratio"))
         return StagePlan(stage, batches, accumulated, steps_per_epoch, num_steps, CosineSchedule(num_steps, warmup))
 
+    def _train_stage(self, plan: StagePlan) -> None:
+        """Trains a stage to its end, from where the progress stands, with an optimiser of its own."""
+        progress, accelerator, arguments = self.progress, self.accelerator, self.arguments
+        if plan.stage != progress.stage:
+            progress.stage, progress.stage_step = plan.stage, 0
+            progress.best_step = progress.best_validation_loss = None
+            if progress.batch:  # the stage before stopped inside an epoch; this one starts its own
+                progress.epoch, progress.batch = progress.epoch + 1, 0
+        groups, betas = self._enter_stage(plan.stage), (arguments.adam_beta1, arguments.adam_beta2)
+        wrapped, optimizer = accelerator.prepare(self.model, build_optimizer(groups, betas, arguments.adam_epsilon))
+        if self._checkpoint is not None:
+            accelerator.load_state(str(self._checkpoint))
+            self._checkpoint = None
+        self._train_mode()
+        self.throughput.read()
+        while not self._done(plan):
+            self._train_epoch(plan, wrapped, optimizer)
+        self.model = accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
+        accelerator.free_memory()
+
     def _train_epoch(self, plan: StagePlan, wrapped: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Steps to the end of the epoch, or of the stage."""
         progress, epoch = self.progress, self.progress.epoch
-        batches = self._train_batches(plan, epoch, progress.batch)
+        batches = self._load_batches(plan, epoch, progress.batch)
         while progress.epoch == epoch and not self._done(plan):
             learning_rate = set_learning_rate(optimizer, plan.schedule(progress.stage_step))
             self._step(plan, wrapped, optimizer, batches)
@@ -272,6 +340,12 @@ class TrainingLoop(ABC):
             wait=self.accelerator.wait_for_everyone,
             keep=self.progress.best_step,
         )
+
+    def _load_best_model(self) -> None:
+        """Loads the weights of the best validation, if the arguments ask for them and there was one."""
+        best = self.progress.best_step
+        if self.arguments.load_best_model_at_end and best is not None:
+            load_weights(self.model, self.run_folder.checkpoints.path(best))
 
     def _write_final_model(self) -> None:
         def write(folder: Path) -> None:

@@ -1,7 +1,4 @@
-"""The processes and devices of a run: its accelerator, which keeps weights as `from_pretrained` opens them.
-
-What the processes compute is not said here.
-"""
+"""The processes and devices of a run, and its accelerator, whose checkpoints `from_pretrained` opens."""
 
 from __future__ import annotations
 
@@ -16,9 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from merit_hf.configuration_merit import MeritConfig
+from merit_hf.training.threads import set_num_threads
 
 from .arguments import LoopArguments
-from .precision import fast_bfloat16
 
 
 def make_accelerator(arguments: LoopArguments, stage_configs: Iterable[MeritConfig] = ()) -> Accelerator:
@@ -31,6 +28,7 @@ def make_accelerator(arguments: LoopArguments, stage_configs: Iterable[MeritConf
     Raises:
         ValueError: a number format that the device lacks, or a way of distribution whose checkpoints are in pieces.
     """
+    set_num_threads(arguments.num_threads)
     # Searching for unused parameters costs a walk through the graph every step; only a branch of weight 0 has some.
     unused = any(config.reconstruction_weight == 0 or config.contrastive_weight == 0 for config in stage_configs)
     bf16 = arguments.bf16
@@ -48,14 +46,14 @@ def make_accelerator(arguments: LoopArguments, stage_configs: Iterable[MeritConf
     if launched != accelerator.num_processes:
         raise ValueError(
             f"{launched} processes were launched, but each sees {accelerator.num_processes}: on a CPU launch with "
-            "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes N"
+            "ACCELERATE_USE_CPU=true accelerate launch --quiet --multi_gpu --num_processes N"
         )
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
-        raise ValueError("fp16 needs a GPU: use --bf16 or neither on this machine")
+        raise ValueError("fp16 needs a GPU: give --bf16 or neither on this machine")
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         raise ValueError(
             f"{accelerator.distributed_type.value} is not supported, since checkpoints hold whole weights: launch "
-            "with plain data parallelism (accelerate launch --multi_gpu)"
+            "with plain data parallelism (accelerate launch --quiet --multi_gpu)"
         )
 
     def save(models: list[nn.Module], weights: list[dict[str, Tensor]], folder: str) -> None:
@@ -71,6 +69,15 @@ def make_accelerator(arguments: LoopArguments, stage_configs: Iterable[MeritConf
     accelerator.register_save_state_pre_hook(save)
     accelerator.register_load_state_pre_hook(load)
     return accelerator
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware. Without it, bfloat16 is slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def load_weights(model: nn.Module, checkpoint: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from merit_hf.command_line import as_plain, parse_arguments
 
 from .arguments import LoopArguments
-from .checkpoints import Progress, find_checkpoint
+from .checkpoints import find_checkpoint
+from .progress import Progress
 from .run_folder import RunFolder
 
 SomeProgress = TypeVar("SomeProgress", bound=Progress)
@@ -55,13 +56,32 @@ def _check_arguments(arguments: LoopArguments, file: str) -> None:
     earlier, now = as_plain(parse_arguments(type(arguments), [file])), as_plain(arguments)
     for name in now:
         if name not in _MAY_DIFFER and now[name] != earlier[name]:
+            path, before, after = _difference(name, earlier[name], now[name])
             raise ValueError(
-                f"the run was started with {name}: {json.dumps(earlier[name])}, not {json.dumps(now[name])}; an exact "
-                f"continuation needs the same arguments, which {file} holds: give that file"
+                f"the run was started with {path}: {_short(before)}, not {_short(after)}; an exact continuation needs "
+                f"the same arguments, which {file} holds: give that file"
             )
 
 
-def read_progress(
+def _difference(path: str, before: Any, after: Any) -> tuple[str, Any, Any]:
+    """The first field inside two values that differs, with both of its values."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in [*before, *after]:
+            if before.get(name) != after.get(name):
+                return _difference(f"{path}.{name}", before.get(name), after.get(name))
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for position, (one, other) in enumerate(zip(before, after, strict=True)):
+            if one != other and isinstance(one, dict):
+                return _difference(f"{path}.{position}", one, other)
+    return path, before, after
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def progress_of_checkpoint(
     checkpoint: Path,
     identity: dict[str, Any],
     progress_class: type[SomeProgress] = Progress,  # type: ignore[assignment]

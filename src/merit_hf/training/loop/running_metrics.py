@@ -1,49 +1,23 @@
 """The metrics of training steps on their way to the log: collected on the device, averaged over the steps of a line.
 
-Which steps make a line is the loop's decision; how a line is written is `training_log`'s.
+loop.py decides which steps make a line; log.py writes it.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from .checkpoints import Progress
+from .progress import Progress
 
-METRICS = ("loss", "reconstruction_loss", "contrastive_loss", "semantic_information", "structure_information")
 _SHORT = {
     "reconstruction_loss": "rec",
     "contrastive_loss": "con",
     "semantic_information": "I_sem",
     "structure_information": "I_str",
 }
-
-
-@dataclass
-class TrainingSummary:
-    """How a run ended: steps done, the last lines of training and validation metrics, the best validation."""
-
-    output_dir: str
-    steps: int
-    training: dict[str, float]
-    validation: dict[str, float]
-    best_step: int | None
-    best_validation_loss: float | None
-
-    def table(self) -> str:
-        """A few lines for people: metrics of training and validation side by side, and where the run is."""
-        rows = [f"{'':24}{'training':>12}{'validation':>12}"]
-        for name in METRICS:
-            values = (self.training.get(name), self.validation.get(f"validation_{name}"))
-            rows.append(f"{name:24}" + "".join(f"{'-' if value is None else f'{value:.4f}':>12}" for value in values))
-        end = f"{self.steps} steps"
-        if self.best_step is not None:
-            end += f"; lowest validation loss {self.best_validation_loss:.4f} at step {self.best_step}"
-        return "\n".join([*rows, end, f"model, processor, log and checkpoints: {self.output_dir}"])
 
 
 class RunningMetrics:
@@ -93,12 +67,6 @@ class RunningMetrics:
         means = {name: total / self.progress.interval_count for name, total in self.progress.interval_sums.items()}
         self.progress.interval_sums, self.progress.interval_count = {}, 0
         return means
-
-
-def metrics_of_pass(outputs: Any, share: float) -> dict[str, Tensor]:
-    """The metrics of one forward pass, times its share of the step; a branch that did not run has none."""
-    found = {name: getattr(outputs, name) for name in METRICS}
-    return {name: value.detach().float() * share for name, value in found.items() if value is not None}
 
 
 def short_text(means: dict[str, float]) -> str:

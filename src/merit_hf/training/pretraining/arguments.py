@@ -1,7 +1,7 @@
 """The arguments of pretraining: every field of its YAML files, with units, defaults and checks.
 
-How a command line becomes these dataclasses is in `merit_hf.command_line`; what the values do is beside the code that
-uses them. Names are those of `transformers.TrainingArguments` where one exists.
+`merit_hf.command_line` turns a command line into these dataclasses. Names are those of
+`transformers.TrainingArguments` where one exists.
 """
 
 from __future__ import annotations
@@ -10,34 +10,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from merit_hf.command_line import Schema, option
-from merit_hf.training.loop.arguments import LoopArguments, parameters_of, require
+from merit_hf.command_line import option
+from merit_hf.data.load.report_augmentation import ReportAugmentation
+from merit_hf.training.loop.arguments import LoopArguments, require
+from merit_hf.training.model_arguments import ModelArguments, TextTowerArguments
 
-
-def _fields_of_model() -> Schema:
-    """Names that `model:` may hold; imported late, since the configurations load transformers."""
-    from merit_hf.configuration_merit import MeritConfig
-
-    model_fields = dict.fromkeys(set(MeritConfig.__annotations__) - _CLASS_CONSTANTS - {"text_config"})
-    return {"preset": None, **model_fields, "ecg_config": fields_of_encoder()}
-
-
-def fields_of_encoder() -> Schema:
-    """Fields of MeritEcgConfig that shape the encoder."""
-    from merit_hf.configuration_merit import MeritEcgConfig
-
-    return dict.fromkeys(set(MeritEcgConfig.__annotations__) - _CLASS_CONSTANTS - _NOT_OF_ENCODER)
-
-
-def _fields_of_report_augmentation() -> Schema:
-    return parameters_of("merit_hf.data.load.report_augmentation", "ReportAugmentation")
-
-
-_CLASS_CONSTANTS = {"model_type", "base_config_key", "sub_configs_defaults"}
 _SHUFFLE_ROW_GROUPS = 8
 _OFTEN_PER_STAGE = ("num_train_epochs", "max_steps", "learning_rate", "per_device_train_batch_size", "weight_decay")
-# The shape of the input is said once, in `feature_extractor`; the rest belongs to a classifier.
-_NOT_OF_ENCODER = {"num_leads", "num_samples", "sampling_rate", "classifier_head", "thresholds", "calibration"}
 
 
 @dataclass(kw_only=True)
@@ -127,24 +106,17 @@ class PretrainingArguments(LoopArguments):
         help="row groups (of at most 128 records) mixed with one another when streaming; twice as many are in memory",
         unit="row groups",
     )
-    model: dict[str, Any] = option(
-        {},
-        help="preset (tiny, small, base; default tiny) and fields of MeritConfig that replace its values, those of "
-        "MeritEcgConfig under ecg_config",
-        schema=_fields_of_model,
-    )
+    model: ModelArguments = option(ModelArguments(), help="size and objective of the model: fields of MeritConfig")
     text_model: str | None = option(
         None,
         help="Hugging Face id or folder of a pretrained text encoder; null trains a tokenizer on the corpus' reports "
         "and a small BERT from scratch",
     )
-    text_tower: dict[str, Any] = option(
-        {}, help="vocab_size and BertConfig fields of the small text tower (only with text_model: null)"
+    text_tower: TextTowerArguments = option(
+        TextTowerArguments(), help="the small text tower that is trained from scratch (only with text_model: null)"
     )
-    report_augmentation: dict[str, Any] | None = option(
-        {},
-        help="fields of ReportAugmentation; null shows every report as it is",
-        schema=_fields_of_report_augmentation,
+    report_augmentation: ReportAugmentation | None = option(
+        ReportAugmentation(), help="which reports are used, and random parts of them; null shows every report as it is"
     )
     text_learning_rate: float | None = option(
         None, help="peak learning rate of the text tower; null takes learning_rate"
@@ -170,7 +142,7 @@ class PretrainingArguments(LoopArguments):
 
     @property
     def num_stages(self) -> int:
-        """Stages that are trained one after the other."""
+        """Number of stages, which are trained one after the other."""
         return len(self.stages)
 
     def stage_value(self, stage: int, field: str) -> Any:

@@ -1,4 +1,4 @@
-"""What a run reads: the splits of its corpus, and batches of them with or without augmentation."""
+"""What pretraining reads: the splits of its corpus, and batches of them with or without augmentation."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import Any
 from accelerate import Accelerator
 
 from merit_hf.configuration_merit import MeritConfig
-from merit_hf.data.load.augmentation import EcgAugmentation
 from merit_hf.data.load.collator import MeritCollator
-from merit_hf.data.load.report_augmentation import ReportAugmentation
 from merit_hf.processing_merit import MeritProcessor
-from merit_hf.training.loop.batches import Batch, make_loader, on_device
+from merit_hf.training.loop.batch_plan import BatchPlan
+from merit_hf.training.loop.loader import Batch, load_batches
 
 from .arguments import PretrainingArguments
-from .record_source import RecordSource, TrainingBatches, open_source
+from .record_source import RecordSource, open_source
 
 
-class RunData:
+class PretrainingData:
     """The corpus of a run as one of its processes sees it.
 
     Args:
@@ -37,10 +36,6 @@ class RunData:
     ) -> None:
         self.arguments = arguments
         self.accelerator = accelerator
-        self.ecg_augmentation = None if arguments.augmentation is None else EcgAugmentation(**arguments.augmentation)
-        self.report_augmentation = None
-        if arguments.report_augmentation is not None:
-            self.report_augmentation = ReportAugmentation(**arguments.report_augmentation)
         self.train = self._open(arguments.train_split, arguments.max_train_samples)
         self.validation: RecordSource | None = None
         if arguments.eval_strategy != "no":
@@ -52,7 +47,7 @@ class RunData:
 
     def _open(self, split: str, max_records: int | None = None) -> RecordSource:
         process = (self.accelerator.process_index, self.accelerator.num_processes)
-        return open_source(self.arguments, split, self.report_augmentation, *process, max_records)
+        return open_source(self.arguments, split, *process, max_records)
 
     def _check(self, stage: int, config: MeritConfig, has_reports: bool) -> None:
         arguments, where = self.arguments, f"split {self.arguments.train_split!r} of corpus {self.arguments.corpus}"
@@ -71,51 +66,43 @@ class RunData:
                 f"{batch_size} x {processes} processes x gradient_accumulation_steps={accumulated}"
             )
 
-    def training_batches(self, stage: int, config: MeritConfig, processor: MeritProcessor) -> TrainingBatches:
+    def plan_batches(self, stage: int, config: MeritConfig, processor: MeritProcessor) -> BatchPlan:
         """The batches of a stage, of like report lengths where it reads reports and the corpus is not streamed."""
-        return self.train.training_batches(
+        return self.train.plan_batches(
             self.arguments.stage_value(stage, "per_device_train_batch_size"),
             processor.tokenizer if config.contrastive_weight > 0 else None,
             config.max_text_length,
         )
 
-    def train_batches(
-        self, batches: TrainingBatches, epoch: int, first_batch: int, processor: MeritProcessor, config: MeritConfig
+    def load_batches(
+        self, plan: BatchPlan, epoch: int, first_batch: int, processor: MeritProcessor, config: MeritConfig
     ) -> Iterator[Batch]:
         """This process' part of the batches of an epoch, from `first_batch` on, augmented."""
-        share = batches.of_epoch(epoch, first_batch)
-        return self._loaded(self.train, share, self._collator(processor, config, augmented=True))
+        share = plan.of_epoch(epoch, first_batch)
+        return self._load(self.train, share, self._collator(processor, config, augmented=True))
 
-    def clean_batches(
+    def load_clean_batches(
         self, source: RecordSource, batch_size: int, processor: MeritProcessor, config: MeritConfig
     ) -> Iterator[Batch]:
-        """All records of a split in order and as they are, shared among the processes by whole batches."""
-        batches = source.clean_batches(batch_size)
-        return self._loaded(source, batches, self._collator(processor, config, augmented=False))
+        """All records of a split, in order and not augmented, shared among the processes by whole batches."""
+        batches = source.batches_in_order(batch_size)
+        return self._load(source, batches, self._collator(processor, config, augmented=False))
 
     def _collator(self, processor: MeritProcessor, config: MeritConfig, *, augmented: bool) -> MeritCollator:
-        reports = self.report_augmentation
+        reports = self.arguments.report_augmentation
         if reports is not None and not augmented:
             reports = dataclasses.replace(reports, probability=0.0)  # still leaves out what is no report
         return MeritCollator(
             processor,
             max_text_length=config.max_text_length,
-            augmentation=self.ecg_augmentation if augmented else None,
+            augmentation=self.arguments.augmentation if augmented else None,
             report_augmentation=reports,
             seed=self.arguments.seed,
             num_mask_units=config.num_mask_units,
             num_patches=config.ecg_config.num_patches,
         )
 
-    def _loaded(
+    def _load(
         self, source: RecordSource, batches: Iterable[Sequence[Any]], collator: MeritCollator
     ) -> Iterator[Batch]:
-        device = self.accelerator.device
-        loader = make_loader(
-            source.dataset,
-            batches,
-            collator,
-            num_workers=self.arguments.dataloader_num_workers,
-            pin_memory=self.arguments.dataloader_pin_memory and device.type == "cuda",
-        )
-        return on_device(loader, device)
+        return load_batches(self.arguments, source.dataset, batches, collator, self.accelerator.device)

@@ -8,7 +8,7 @@ import torch
 
 from merit_hf.modeling_merit import NO_REPORT, MeritModel
 from merit_hf.objective_merit import normalize_embeds
-from merit_hf.training.loop.batches import Batch
+from merit_hf.training.loop.loader import Batch
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from merit_hf.modeling_merit import MeritForPreTraining
-from merit_hf.training.loop.batches import Batch
+from merit_hf.training.loop.loader import Batch
 
 MOST_TEXTS = 500_000  # 768 MB of a tower 384 wide; texts beyond are computed each time
 

@@ -20,7 +20,8 @@ from merit_hf.data.load.report_augmentation import ReportAugmentation
 from merit_hf.data.load.row_group_order import RowGroupOrder, stretches_in_order
 from merit_hf.data.load.stream import StreamedDataset
 from merit_hf.data.randomness import record_generator
-from merit_hf.training.loop.batches import GivenRows, SharedBatches, TrainingBatches, WholeBatches
+from merit_hf.training.loop.batch_plan import BatchPlan, ShuffledBatchPlan, WholeBatches
+from merit_hf.training.loop.loader import GivenRows
 
 from .arguments import PretrainingArguments
 
@@ -64,9 +65,9 @@ class RecordSource(ABC):
         """Cleaned reports to train a tokenizer on; empty ones say nothing."""
 
     @abstractmethod
-    def training_batches(
+    def plan_batches(
         self, batch_size: int, tokenizer: PreTrainedTokenizerBase | None, max_text_length: int
-    ) -> TrainingBatches:
+    ) -> BatchPlan:
         """Shuffled batches of every record.
 
         Args:
@@ -76,14 +77,13 @@ class RecordSource(ABC):
         """
 
     @abstractmethod
-    def clean_batches(self, batch_size: int) -> Iterable[Sequence[Any]]:
+    def batches_in_order(self, batch_size: int) -> Iterable[Sequence[Any]]:
         """All records in order, in whole batches that do not depend on the number of processes, shared among them."""
 
 
 def open_source(
     arguments: PretrainingArguments,
     split: str,
-    report_augmentation: ReportAugmentation | None,
     process_index: int,
     num_processes: int,
     max_records: int | None = None,
@@ -93,7 +93,7 @@ def open_source(
     Raises:
         ValueError: no such corpus or split, or a column is missing.
     """
-    facts = (report_augmentation, arguments.seed, process_index, num_processes)
+    facts = (arguments.report_augmentation, arguments.seed, process_index, num_processes)
     if arguments.streaming:
         window = arguments.shuffle_row_groups
         return StreamedSource(StreamedDataset(arguments.corpus, split, max_records=max_records, window=window), *facts)
@@ -131,16 +131,16 @@ class MapStyleSource(RecordSource):
     def reports_for_tokenizer(self) -> Iterable[str]:
         return self._reports
 
-    def training_batches(
+    def plan_batches(
         self, batch_size: int, tokenizer: PreTrainedTokenizerBase | None, max_text_length: int
-    ) -> TrainingBatches:
+    ) -> BatchPlan:
         lengths = None if tokenizer is None else report_lengths(self._reports, tokenizer, max_text_length)
         batches = ReportLengthBatchSampler(
             lengths, batch_size * self.num_processes, num_records=len(self), seed=self.seed
         )
-        return SharedBatches(batches, self.process_index, self.num_processes)
+        return ShuffledBatchPlan(batches, self.process_index, self.num_processes)
 
-    def clean_batches(self, batch_size: int) -> Iterable[Sequence[Any]]:
+    def batches_in_order(self, batch_size: int) -> Iterable[Sequence[Any]]:
         return WholeBatches(len(self), batch_size, self.process_index, self.num_processes)
 
 
@@ -174,9 +174,9 @@ class StreamedSource(RecordSource):
         enough = int((rows[groups].cumsum() < MOST_REPORTS_FOR_TOKENIZER).sum()) + 1
         return self.records.reports(self.report_augmentation, groups[:enough].tolist())
 
-    def training_batches(
+    def plan_batches(
         self, batch_size: int, tokenizer: PreTrainedTokenizerBase | None, max_text_length: int
-    ) -> TrainingBatches:
+    ) -> BatchPlan:
         order = RowGroupOrder(
             self.records.files.rows_per_group,
             batch_size,
@@ -185,9 +185,9 @@ class StreamedSource(RecordSource):
             seed=self.seed,
             window=self.records.window,
         )
-        return _StreamedBatches(self.records, order)
+        return _StreamedBatchPlan(self.records, order)
 
-    def clean_batches(self, batch_size: int) -> Iterable[Sequence[Any]]:
+    def batches_in_order(self, batch_size: int) -> Iterable[Sequence[Any]]:
         number = -(-len(self) // batch_size)
         start, stop = (number * part // self.num_processes for part in (self.process_index, self.process_index + 1))
         stretches = stretches_in_order(
@@ -199,7 +199,7 @@ class StreamedSource(RecordSource):
         return self.records.batches(stretches, batch_size)
 
 
-class _StreamedBatches:
+class _StreamedBatchPlan:
     def __init__(self, records: StreamedDataset, order: RowGroupOrder) -> None:
         self.records = records
         self.order = order

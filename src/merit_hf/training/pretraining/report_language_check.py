@@ -19,7 +19,7 @@ import yaml
 from huggingface_hub import ModelCard, try_to_load_from_cache
 from transformers import PreTrainedTokenizerBase
 
-from merit_hf.data.load.report_augmentation import ReportAugmentation, usable_report
+from merit_hf.data.load.report_augmentation import usable_report
 from merit_hf.data.reports import WORDS_OF_LANGUAGE, report_language
 
 from .arguments import PretrainingArguments
@@ -52,8 +52,6 @@ def warn_of_foreign_reports(
 
 def sampled_reports(arguments: PretrainingArguments) -> list[tuple[str, str | None]]:
     """Cleaned reports that the run reads and the language that the corpus states of each; empty if it is no folder."""
-    fields = arguments.report_augmentation
-    augmentation = None if fields is None else ReportAugmentation(**fields)
     shards = sorted(Path(arguments.corpus, "data").glob(f"{arguments.train_split}-*.parquet"))
     groups = [(path, group) for path in shards for group in range(pq.read_metadata(path).num_row_groups)]
     chosen = np.linspace(0, len(groups) - 1, min(len(groups), MOST_ROW_GROUPS)).astype(int)
@@ -62,7 +60,7 @@ def sampled_reports(arguments: PretrainingArguments) -> list[tuple[str, str | No
         table = pq.ParquetFile(path).read_row_group(group, columns=["report", "report_language"])
         languages = table["report_language"].to_pylist()
         for text, language in zip(table["report"].to_pylist(), languages, strict=True):
-            pairs.append((usable_report(text, language, augmentation), language))
+            pairs.append((usable_report(text, language, arguments.report_augmentation), language))
     return pairs
 
 

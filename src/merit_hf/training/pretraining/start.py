@@ -9,6 +9,7 @@ from typing import Any, cast
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedTokenizerBase
 
+from merit_hf.command_line import as_plain
 from merit_hf.configuration_merit import MeritConfig
 from merit_hf.feature_extraction_merit import MeritFeatureExtractor
 from merit_hf.modeling_merit import MeritForPreTraining
@@ -18,7 +19,6 @@ from .arguments import PretrainingArguments
 from .report_language_check import warn_of_foreign_reports
 from .text_tower import load_text_tower, small_text_config, train_tokenizer
 
-DEFAULT_VOCAB_SIZE = 4096
 # A corpus without reports trains no text tower, but a model has one, and its tokenizer must know a word.
 _ONLY_TEXT = "ecg."
 
@@ -31,8 +31,8 @@ def starting_config(arguments: PretrainingArguments, stage: int | None = None) -
     Raises:
         ValueError: fields that the configuration refuses.
     """
-    extractor = MeritFeatureExtractor(**arguments.feature_extractor)
-    fields = dict(arguments.model)
+    extractor = MeritFeatureExtractor(**as_plain(arguments.feature_extractor))
+    fields = as_plain(arguments.model)
     ecg_fields = {
         **fields.pop("ecg_config", {}),
         "num_leads": len(extractor.lead_names),
@@ -56,11 +56,11 @@ def starting_processor(arguments: PretrainingArguments, reports: Iterable[str]) 
         reports: cleaned reports of the training split: a tokenizer is trained on them, or their language compared with
             that of `text_model`.
     """
-    extractor = MeritFeatureExtractor(**arguments.feature_extractor)
+    extractor = MeritFeatureExtractor(**as_plain(arguments.feature_extractor))
     max_length = starting_config(arguments).max_text_length
     tokenizer: PreTrainedTokenizerBase
     if arguments.text_model is None:
-        vocab_size = arguments.text_tower.get("vocab_size", DEFAULT_VOCAB_SIZE)
+        vocab_size = arguments.text_tower.vocab_size
         texts = [report for report in reports if report] or [_ONLY_TEXT]
         tokenizer = train_tokenizer(texts, vocab_size=vocab_size, max_length=max_length)
     else:
@@ -76,7 +76,8 @@ def starting_model(arguments: PretrainingArguments, tokenizer: PreTrainedTokeniz
     config = starting_config(arguments)
     text: Any
     if arguments.text_model is None:
-        fields = {name: value for name, value in arguments.text_tower.items() if name != "vocab_size"}
+        fields = as_plain(arguments.text_tower)
+        del fields["vocab_size"]  # decided by the tokenizer, which may have found fewer tokens
         text = small_text_config(tokenizer, **fields)
     else:
         text = load_text_tower(arguments.text_model)[0]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import torch
 
 from merit_hf.modeling_merit import NO_REPORT, MeritForPreTraining
-from merit_hf.training.loop.batches import Batch
+from merit_hf.training.loop.loader import Batch
 
 # Each metric is the mean over batches, weighted by the records it speaks of.
 _PER_RECORD = ("loss", "reconstruction_loss")

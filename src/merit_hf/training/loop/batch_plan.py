@@ -1,26 +1,20 @@
-"""Loaders of one process: its share of every batch of the run, from any batch of any epoch on.
+"""Which records meet in a batch, and which part of it one process takes, from any batch of any epoch on.
 
-`data/load/batch_sampler.py` decides which records meet in a batch of the run; here each process takes its part of it.
+`data/load/batch_sampler.py` shuffles the records of the whole run into batches. Loading them is in loader.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Sampler
 
 from merit_hf.data.load.batch_sampler import RecordKey, ReportLengthBatchSampler
-from merit_hf.data.load.collator import prepare_worker
-
-Batch = dict[str, Tensor]
-Collator = Callable[[list[dict[str, Any]]], Batch]
 
 
-class TrainingBatches(Protocol):
-    """The training batches of one stage: how many an epoch has, and this process' part of them."""
+class BatchPlan(Protocol):
+    """The training batches of one stage: how many an epoch has, and this process' part of each."""
 
     def __len__(self) -> int: ...
 
@@ -34,7 +28,7 @@ class ProcessShare(Sampler[list[RecordKey]]):
     Args:
         batches: batches of all processes together, as lists of keys.
         process_index, num_processes: which part, of how many.
-        first_batch: batches before this one are left out; a resumed run has trained on them.
+        first_batch: earlier batches are left out; a resumed run has trained on them.
     """
 
     def __init__(
@@ -52,7 +46,7 @@ class ProcessShare(Sampler[list[RecordKey]]):
                 yield batch[self.process_index * size : (self.process_index + 1) * size]
 
 
-class SharedBatches:
+class ShuffledBatchPlan:
     """Shuffled batches of the whole run, of which each process takes its part.
 
     Args:
@@ -95,37 +89,3 @@ class WholeBatches(Sampler[list[int]]):
 
     def __len__(self) -> int:
         return len(self.batches)
-
-
-class GivenRows(Dataset[dict[str, Any]]):
-    """The dataset of a loader whose batches are not keys but the rows themselves; workers only collate them."""
-
-    def __getitem__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return row
-
-    def __getitems__(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return rows
-
-
-def make_loader(
-    dataset: Dataset[Any],
-    batches: Iterable[Sequence[Any]],
-    collator: Collator,
-    num_workers: int = 0,
-    pin_memory: bool = False,
-) -> DataLoader[Any]:
-    """A loader of the given batches. It draws nothing from the global random state that a result depends on."""
-    return DataLoader(
-        dataset,
-        batch_sampler=cast(Any, batches),  # torch asks for no more than that it can be iterated
-        collate_fn=collator,
-        num_workers=num_workers,
-        pin_memory=pin_memory,
-        worker_init_fn=prepare_worker,
-    )
-
-
-def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
-    """The batches with their tensors on the device."""
-    for batch in batches:
-        yield {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
