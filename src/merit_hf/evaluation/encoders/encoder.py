@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from transformers import AutoFeatureExtractor
 
 from merit_hf import __version__
-from merit_hf.evaluation.whole_file import whole_file
+from merit_hf.evaluation.atomic_file import atomic_file
 from merit_hf.feature_extraction_merit import MeritFeatureExtractor
 from merit_hf.modeling_merit import MeritEcgModel, require_complete
 
@@ -266,6 +266,6 @@ def cached_features(
         raise ValueError(
             f"encoder {encoder.name!r} gave features of shape {features.shape}, expected ({len(dataset)}, size)"
         )
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         np.save(file, features, allow_pickle=False)
     return features

@@ -30,19 +30,6 @@ SMALLEST = 1e-7
 _TEMPERATURES = (1e-2, 1e2)
 
 
-def brier_score(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Brier score of every label, float64 (labels,). Both arguments are (records, labels)."""
-    return np.mean((probabilities - targets) ** 2, axis=0)
-
-
-def expected_calibration_error(targets: np.ndarray, probabilities: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
-    """Expected calibration error of every label, float64 (labels,). The first two arguments are (records, labels)."""
-    bins = bin_of(probabilities, num_bins)
-    gaps = probabilities - targets
-    in_bin = (bins[None] == np.arange(num_bins)[:, None, None]) * gaps
-    return np.abs(in_bin.sum(axis=1)).sum(axis=0) / len(targets)
-
-
 def bin_of(probabilities: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
     """The bin of every probability, from 0 to num_bins - 1."""
     return np.minimum((probabilities * num_bins).astype(np.int64), num_bins - 1)

@@ -287,13 +287,3 @@ def ranking_metrics(targets: np.ndarray, scores: np.ndarray, label_names: Sequen
             auprc=float(curve.auprc()[0]),
         )
     return RankingMetrics(per_label, excluded)
-
-
-def auroc(targets: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve of one label, ties counted one half. Arguments as in `LabelRanking`."""
-    return float(LabelRanking(targets, scores).curve().auroc()[0])
-
-
-def average_precision(targets: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the precision-recall curve by steps (average precision) of one label, as in `LabelRanking`."""
-    return float(LabelRanking(targets, scores).curve().auprc()[0])

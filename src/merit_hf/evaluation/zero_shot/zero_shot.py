@@ -1,11 +1,12 @@
-"""Zero-shot classification of a corpus split: cosines between ECGs and prompts, beside those of untrained models.
+"""Zero-shot classification of a corpus split: cosines between ECGs and prompts, compared with untrained models.
 
-The protocol lives here; prompts are data (prompts.py), metrics and the result layout are ranking.py and results.py.
+The protocol lives here; prompts are data (prompts.py), metrics are computed in classification_result.py.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from torch import Tensor
 from transformers import AutoConfig, AutoProcessor
 
 from merit_hf.configuration_merit import MeritConfig
+from merit_hf.evaluation.classification_result import classification_result
 from merit_hf.evaluation.encoders.embedding import encode_windows, mean_by_record
 from merit_hf.evaluation.predictions import Predictions, ScoreKind, predictions_of, write_predictions
-from merit_hf.evaluation.results import Result, classification_result
+from merit_hf.evaluation.results import Result
 from merit_hf.evaluation.targets import task_targets
 from merit_hf.modeling_merit import MeritModel, require_complete
 from merit_hf.pipeline_merit import (
@@ -234,7 +236,7 @@ def zero_shot_result(
     progress: bool = False,
     predictions_path: str | os.PathLike[str] | None = None,
 ) -> Result:
-    """Zero-shot metrics of a model on one task of a corpus split, beside those of its untrained twin.
+    """Zero-shot metrics of a model on one task of a corpus split, and those of untrained models of its architecture.
 
     Args:
         model, feature_extractor, tokenizer: of one complete checkpoint.
@@ -252,7 +254,7 @@ def zero_shot_result(
         predictions_path: Parquet file for the model's predictions; None writes none.
 
     Returns:
-        A result (results.py) with, if there are seeds, the entry "untrained" of the same layout.
+        A result with, if there are seeds, the mean result of the untrained models.
 
     Raises:
         ValueError: the task is not in the corpus, or a label has no prompts.
@@ -287,9 +289,10 @@ def zero_shot_result(
         centred = bool(model.ecg_embeds_mean.any() or model.text_embeds_mean.any())
     result = result_of([("trained", model)], model=model_name, config={**config, "centred": centred})
     if seeds:
-        result["untrained"] = result_of(
+        untrained = result_of(
             ((f"untrained, seed {seed}", untrained_model(model, seed)) for seed in seeds),  # one at a time in memory
             model=f"{model_name} (untrained, mean of {len(seeds)} seeds)",
             config={**config, "centred": False, "untrained_seeds": list(seeds)},
         )
+        result = dataclasses.replace(result, untrained=untrained)
     return result
