@@ -3,13 +3,13 @@
 Interval: both models are scored on the same stratified resamples (intervals.py), and the interval is that of the
 difference a - b.
 
-Permutation test: were A and B equally good, then for each record it would be chance which model gave which of its two
-rows of scores. So each permutation tosses one coin a record and swaps the two rows where it falls so, all labels (and
-all seeds) together; the p-value is the share of permutations, the observed one counted among them, whose difference is
-at least as large as the observed one, both signs counted. Swapping raw scores of models with different scales would
-test whether their scales are the same. So whatever depends on the order of scores alone is swapped as ranks (mid-ranks
-of ties), which leaves the metric of each model as it is: macro metrics and single thresholds a label with ranks within
-each label, micro AUROC and AUPRC with ranks over all labels together. This is the test of Venkatraman and Begg (1996)
+Permutation test: if A and B were equally good, it would be chance which model gave which of the two rows of scores of a
+record. So each permutation tosses one coin per record and swaps its two rows or leaves them, all labels (and all seeds)
+together. The p-value is the share of permutations, including the observed one, whose absolute difference is at least
+the observed one. Swapping raw scores of models with different scales would test whether their scales are the same. So
+metrics that depend only on the order of scores are computed from ranks (mid-ranks of ties), which do not change the
+metric of either model: ranks within each label for macro metrics and thresholds per label, ranks over all labels
+together for micro AUROC and AUPRC. This is the test of Venkatraman and Begg (1996)
 for ROC curves; what it finds is a difference of the curves that shows in the metric. The fixed threshold, Brier score
 and calibration error depend on the probabilities themselves, which are swapped as they are.
 
@@ -49,7 +49,7 @@ _OF_PROBABILITIES = ("f1_fixed", "brier", "expected_calibration_error")
 
 
 def comparison_metrics(score_kind: str = "probability") -> list[str]:
-    """Names of the metrics that `compare_predictions` knows for a kind of scores."""
+    """Names of the metrics that `compare_predictions` can compare, for a kind of scores."""
     names = [*_ANY_KIND, *(_OF_PROBABILITIES if score_kind == "probability" else ())]
     return [over_labels_name(name) for name in names] + [f"micro_{name}" for name in names if not is_calibration(name)]
 
@@ -156,9 +156,9 @@ def verdict(
     return A_IS_BETTER if (difference.value > 0.0) != lower_is_better else B_IS_BETTER
 
 
-def named_verdict(verdict: str, a: str, b: str) -> str:
+def named_verdict(words: str, a: str, b: str) -> str:
     """A verdict with the names of the models in place of A and B."""
-    return {A_IS_BETTER: f"{a} is better", B_IS_BETTER: f"{b} is better"}.get(verdict, verdict)
+    return {A_IS_BETTER: f"{a} is better", B_IS_BETTER: f"{b} is better"}.get(words, words)
 
 
 def _excluded_labels(predictions: Predictions, min_positives: int) -> dict[str, LabelResult]:

@@ -1,7 +1,7 @@
 """Where a model errs, and where two of them differ: by label, age, sex, device, signal quality, number of labels.
 
-The error of a record is its share in the AUROC (`misranking`), so the numbers here add up to those of ranking.py.
-Which groups a record belongs to is said in `record_groups`; what is drawn of the worst ones, in the command.
+The error of a record is its share in 1 - AUROC (`misranking`), so the numbers here add up to those of ranking.py.
+`record_groups` says which groups a record belongs to. The command draws the worst records.
 """
 
 from __future__ import annotations

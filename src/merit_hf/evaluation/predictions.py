@@ -42,7 +42,7 @@ class Predictions:
             the first alone.
 
     Raises:
-        ValueError: lengths disagree, ids or label names stand twice, scores are not finite, or probabilities do not
+        ValueError: lengths disagree, ids or label names occur twice, scores are not finite, or probabilities do not
             lie between 0 and 1.
     """
 

@@ -22,7 +22,7 @@ from typing import Any
 from .atomic_file import write_text_atomically
 from .plain_json import PlainJson, to_plain
 
-MEAN = "mean"  # stands among the measurements of a structure probe for the mean over all of them
+MEAN = "mean"  # key of the mean over all measurements of a structure probe
 
 _LOW, _HIGH, _THRESHOLDS = "_ci_low", "_ci_high", "thresholds_"
 
@@ -144,7 +144,7 @@ class Result(PlainJson):
     Attributes:
         task, split, model: what was evaluated.
         n: records.
-        config: everything else that made the numbers; plain JSON.
+        config: all other settings that the numbers depend on; plain JSON.
         metrics: over the labels.
         per_label: labels that take part in the averages.
         excluded_labels: labels that do not, each with its reason.
@@ -262,7 +262,7 @@ class RobustnessResult(PlainJson):
 
 @dataclass(frozen=True)
 class JudgedDifference(Interval):
-    """A difference with what it means in words (`comparison.verdict`)."""
+    """A difference with its verdict (`comparison.verdict`)."""
 
     verdict: str
 
@@ -291,7 +291,7 @@ class StructureResult(PlainJson):
 
     Attributes:
         split, n: test split and its number of records.
-        config: everything else that made the numbers.
+        config: all other settings that the numbers depend on.
         measurements: those that were predicted.
         encoders: encoder -> measurement, or "mean" -> R².
         differences: of every two encoders.

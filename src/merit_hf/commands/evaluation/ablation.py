@@ -35,7 +35,7 @@ class AblationArguments:
 
     corpus: str = option(help="corpus folder, as `merit convert` writes it, or Hub id")
     config: str = option(help="pretraining recipe with both losses, YAML")
-    output: str = option(help="results file to write, JSON; runs and report go beside it")
+    output: str = option(help="results file to write, JSON; runs and report are written next to it")
     text_model: str | None = option(None, help="replaces text_model of the recipe: Hugging Face id or folder")
     variants: list[str] = option(["masked", "contrastive", "both"], help="what to train: masked, contrastive, both")
     baselines: list[str] = option(
@@ -51,7 +51,7 @@ class AblationArguments:
     corpus_name: str = option(
         "corpus", help="its name in the report, which also shows published numbers for ptb_xl, cpsc2018 and csn"
     )
-    data: str | None = option(None, help="what the records are, in words, for the report")
+    data: str | None = option(None, help="description of the records, for the report")
     num_parallel: int = option(
         1, help="runs trained, and then parts evaluated, at the same time; they share the cores"
     )

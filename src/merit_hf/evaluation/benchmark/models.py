@@ -20,7 +20,7 @@ class BenchmarkModel:
     """One model of a benchmark, trained or a baseline.
 
     Attributes:
-        name: stands in tables and names files.
+        name: used in tables and file names.
         kind: of its encoders (`encoder.KINDS`).
         checkpoints: RUN folders or Hub ids, one a seed. Of a kind whose weights are drawn, the one whose architecture
             and feature extractor are taken, or none.

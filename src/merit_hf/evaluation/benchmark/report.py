@@ -56,7 +56,7 @@ def write_benchmark(
         results: what `Benchmark.run` returned.
         comparisons: what `Benchmark.comparisons` returned.
         command: by which anyone can repeat it.
-        data: corpus -> what its records are, in words ("synthetic", say).
+        data: corpus -> description of its records, e.g. "simulated ECGs".
         studies: study -> what the function of that study in studies.py returned.
     """
     folder, studies = benchmark.output_dir, dict(studies or {})
@@ -100,7 +100,7 @@ def published_numbers(corpus: str | None = None, task: str | None = None) -> lis
 
     Returns:
         Entries `{"model", "corpus", "task", "protocol", ["fraction"], "macro_auroc", "source"}`, where `source`
-        says in words how and where the number was published.
+        says how and where the number was published.
     """
     content = PUBLISHED.read("macro_auroc")
     return [

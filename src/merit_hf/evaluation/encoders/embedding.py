@@ -1,7 +1,6 @@
 """Running a model over a corpus split: from its rows to one vector a window of each record.
 
-Rows become tensors by the same feature extractor as in training and in the pipelines. What the vectors are used for
-(zero-shot, probes) is the business of other files.
+Rows become tensors by the same feature extractor as in training and in the pipelines.
 """
 
 from __future__ import annotations

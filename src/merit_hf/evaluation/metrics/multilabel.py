@@ -93,7 +93,7 @@ class MultilabelMetrics:
         return np.array([r.positive_scores[r.curve().best_f1()[0][0]] for r in self._rankings])
 
     def linear_forms(self, column: int) -> dict[str, np.ndarray]:
-        """What the metrics below need besides the curve: sums over records of these rows, times the weights.
+        """What these metrics need besides the curve: rows that are multiplied by the weights and summed over records.
 
         Returns:
             metric -> float64 (rows, records). Of a threshold rule the rows are the true positives and the calls, of

@@ -222,7 +222,7 @@ def check_targets_and_scores(
     """Targets as bool and scores as float64, both (records, labels).
 
     Raises:
-        ValueError: shapes disagree, targets are not 0/1, scores are not finite, or a label name stands twice.
+        ValueError: shapes disagree, targets are not 0/1, scores are not finite, or a label name occurs twice.
     """
     targets, scores = np.asarray(targets), np.asarray(scores, dtype=np.float64)
     if targets.ndim != 2 or targets.shape != scores.shape or targets.shape[1] != len(label_names):

@@ -36,7 +36,7 @@ class ProbeSettings:
     Attributes:
         fractions: shares of the training records whose labels are used, each above 0 and at most 1.
         seeds: of the subsets (label_subsets.py) and of the mlp head; the result is the mean over them. Where neither
-            is drawn (all records, linear head) one seed an encoder stands for all.
+            is random (all records, linear head), one seed per encoder is enough.
         test_split, validation_split: see `probe_data`.
         head: "linear" or "mlp" (heads.py).
         min_positives, num_resamples, by_patient: see `classification_result`.
@@ -79,7 +79,7 @@ def check_fractions(fractions: Sequence[float]) -> None:
         raise ValueError("fractions must not be empty")
     for fraction in fractions:
         if not 0.0 < fraction <= 1.0:
-            raise ValueError(f"fractions must be above 0 and at most 1, got {fraction:g}; 0.1 stands for 10 %")
+            raise ValueError(f"fractions must be above 0 and at most 1, got {fraction:g}; 0.1 means 10 %")
 
 
 DEFAULT_SETTINGS = ProbeSettings()
@@ -103,8 +103,8 @@ def linear_probe(
         task: label column.
         settings: how to train and judge.
         untrained: encoders to compare with, in the same way.
-        model_name: stands in the results; the encoder's by default.
-        config: what else made the numbers, for the results; plain JSON.
+        model_name: recorded in the results; the encoder's by default.
+        config: further settings to record in the results; plain JSON.
 
     Returns:
         Results (results.py). Their config says how many records were trained on, what validation chose and which

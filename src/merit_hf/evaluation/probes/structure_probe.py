@@ -58,12 +58,12 @@ def structure_probe(
     """R² of every measurement for every encoder, and every paired difference, with intervals.
 
     Args:
-        encoders: by the name that stands in the result; several encoders under one name (seeds) give their mean.
+        encoders: name in the result -> encoder; several encoders under one name (seeds) give their mean.
         splits: map-style splits by name of a corpus that has measurements (`corpus_measurements`).
         train_split, validation_split, test_split: fitted on, chosen by, judged on.
         num_resamples, confidence, seed: of the bootstrap over patients.
         batch_size, cache_dir, progress: as in `ProbeSettings`.
-        config: what else made the numbers, for the result; plain JSON.
+        config: further settings to record in the result; plain JSON.
 
     Raises:
         ValueError: a split is missing or named twice, patients overlap, or no measurement can be judged.
@@ -90,7 +90,7 @@ def structure_probe(
                 for name in names
             ]
             runs[title].append(_judge(features, measured, counts))
-    # The first column stands for the records themselves, the others for the resamples.
+    # The first value is that of the records themselves, the others are those of the resamples.
     samples = {
         title: {name: np.mean([run[name] for run in each], axis=0) for name in each[0]} for title, each in runs.items()
     }

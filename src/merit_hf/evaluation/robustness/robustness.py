@@ -77,7 +77,7 @@ def load_curves(source: str | os.PathLike[str] = "standard") -> Curves:
 
     Raises:
         ValueError: no such file, not of the form `{"source": text, "curves": {name: {"title": text, "levels": {name:
-            perturbation}}}}`, or a perturbation that cannot be.
+            perturbation}}}}`, or an impossible perturbation.
     """
     content = CURVES.read(source)
     try:
@@ -122,7 +122,7 @@ def robustness(
         score: the model, from the records of a split to scores (records, labels of the task).
         dataset: clean test split; records without a label of the task are left out.
         curves: what is tried.
-        task, split, model, config: stand in the result.
+        task, split, model, config: recorded in the result.
         score_kind: of `score`, see `Predictions`.
         lead_names: leads that the model can see; a record that has none of them left is left out of that level.
         min_positives, num_resamples: see `classification_result`.
@@ -224,7 +224,7 @@ def _seen(records: datasets.Dataset, perturbation: Perturbation, lead_names: Seq
     """Rows of the records of which a model that sees `lead_names` has a signal left once leads are taken away."""
     if perturbation.lead_names is None and not perturbation.exchanges:
         return np.arange(len(records))
-    # What else is done leaves no lead without signal, and takes longer.
+    # Other perturbations leave no lead without signal, and take longer.
     leads_only = Perturbation(exchanges=perturbation.exchanges, lead_names=perturbation.lead_names)
     rows, wanted, seen = PretrainingDataset(records), set(lead_names), []
     for row in range(len(records)):

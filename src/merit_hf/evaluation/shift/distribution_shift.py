@@ -57,8 +57,8 @@ def distribution_shift(
         encoder: frozen features.
         source: "train", "validation" and "test" split of the corpus to train on.
         target: the records of the other corpus to test on.
-        label_map: which labels of the one stand for which of the other.
-        model_name, config, target_split: stand in the result.
+        label_map: which labels of one corpus correspond to which of the other.
+        model_name, config, target_split: recorded in the result.
         min_positives: labels with fewer positives in either test split are left out.
         num_resamples, confidence, seed: of the intervals.
         batch_size, cache_dir: as in `encoder.cached_features`.

@@ -1,4 +1,4 @@
-"""Label maps between corpora as data: which labels of one corpus stand for which of another.
+"""Label maps between corpora as data: which labels of one corpus correspond to which of another.
 
 The maps that ship with the package are in `label_maps/`, one a pair of corpora, each with its source. A map goes from
 the left corpus, whose labels are those that are scored, to the right one, of which any of several labels will do. It
@@ -30,7 +30,7 @@ class LabelMap:
         name: of the packaged file, the path of another, or `IDENTITY`.
         origin: where the map comes from.
         source_task, target_task: label column of either corpus.
-        source_codes, target_codes: label -> codes that stand for it in that corpus, any of them.
+        source_codes, target_codes: label -> codes of that corpus that mean it, any of them.
         unmapped: labels of the left corpus without a counterpart.
     """
 

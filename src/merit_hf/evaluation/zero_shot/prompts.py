@@ -24,7 +24,7 @@ _COMMA = re.compile(r",(?![^()]*\))")  # not those in brackets
 
 
 def split_phrases(text: str) -> list[str]:
-    """The phrases of one text, which stand between its commas; commas in brackets do not count."""
+    """The phrases of one text, split at its commas; commas in brackets do not count."""
     return list(dict.fromkeys(phrase for part in _COMMA.split(text) if (phrase := part.strip().rstrip(".").strip())))
 
 

@@ -128,7 +128,7 @@ def zero_shot_scores(
         feature_extractor, tokenizer: those of its checkpoint.
         dataset: map-style corpus split.
         prompts: label -> texts.
-        scoring: what is averaged over the texts of a label, and whether a contrast text stands against them.
+        scoring: what is averaged over the texts of a label, and whether they are contrasted with another text.
         batch_size: records in one pass.
         description: title of the progress bar; None shows none.
 
@@ -193,7 +193,7 @@ def zero_shot_predictions(
         dataset: map-style corpus split; records without a label of the task are left out.
         task: label column of the corpus.
         prompts: label -> texts, for every label of the task.
-        scoring: as `zero_shot_scores` has it.
+        scoring: see `zero_shot_scores`.
         batch_size: records in one pass.
         description: title of the progress bar; None shows none.
 
@@ -241,12 +241,12 @@ def zero_shot_result(
     Args:
         model, feature_extractor, tokenizer: of one complete checkpoint.
         dataset: map-style corpus split; records without a label of the task are left out.
-        task, split, model_name: stand in the result.
+        task, split, model_name: recorded in the result.
         prompts: label -> texts, for every label of the task.
-        config: what else made the numbers, for the result; plain JSON.
+        config: further settings to record in the result; plain JSON.
         validation: another split of the corpus, on which the thresholds of F1 by rule "val" are chosen; with labels
             this is no longer wholly zero-shot, but nothing else is chosen there. None leaves that rule out.
-        scoring: as `zero_shot_scores` has it.
+        scoring: see `zero_shot_scores`.
         seeds: of the untrained models, whose metrics are averaged; empty leaves the entry "untrained" out.
         batch_size: records in one pass.
         num_resamples: bootstrap resamples of the intervals.
