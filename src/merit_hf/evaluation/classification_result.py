@@ -50,8 +50,8 @@ def classification_result(
         config: everything else that made the numbers; must be plain JSON.
         num_resamples, confidence, seed: of the bootstrap intervals (see intervals.py).
         min_positives: labels with fewer positive test records are left out of `per_label` and of all averages, and
-            are listed in `excluded_labels` with their metrics. If it is above 1, "macro_auroc_all_labels" and the like are
-            the averages with them. Labels without positives or without negatives are left out of both.
+            are listed in `excluded_labels` with their metrics. If it is above 1, "macro_auroc_all_labels" and the like
+            are the averages with them. Labels without positives or without negatives are left out of both.
         by_patient: draw patients instead of records for the intervals (see `intervals.PatientDraws`).
 
     Raises:

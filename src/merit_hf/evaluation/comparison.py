@@ -3,8 +3,8 @@
 Interval: both models are scored on the same stratified resamples (intervals.py), and the interval is that of the
 difference a - b.
 
-Permutation test: if A and B were equally good, it would be chance which model gave which of the two rows of scores of a
-record. So each permutation tosses one coin per record and swaps its two rows or leaves them, all labels (and all seeds)
+Permutation test: if A and B were equally good, it would be chance which model gave which of the two rows of scores of
+a record. So each permutation tosses one coin per record and swaps its two rows or leaves them, all labels (and seeds)
 together. The p-value is the share of permutations, including the observed one, whose absolute difference is at least
 the observed one. Swapping raw scores of models with different scales would test whether their scales are the same. So
 metrics that depend only on the order of scores are computed from ranks (mid-ranks of ties), which do not change the

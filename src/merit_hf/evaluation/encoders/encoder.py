@@ -237,8 +237,8 @@ def cached_features(
     """Features of a corpus split, computed once: a file for each pair of encoder and ECGs.
 
     The name of the file is a digest of the encoder's identity, its weights included, and of the ECGs, so a changed
-    checkpoint or corpus is never answered from it. Files are written whole or not at all, and a damaged one is computed
-    again.
+    checkpoint or corpus is never answered from it. Files are written whole or not at all, and a damaged one is
+    computed again.
 
     Args:
         encoder: what to compute.
