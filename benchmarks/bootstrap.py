@@ -21,8 +21,8 @@ import numpy as np
 from scipy.special import expit, logit
 
 from merit_hf.command_line import option, run_command
-from merit_hf.evaluation.metrics.intervals import bootstrap
 from merit_hf.evaluation.metrics.multilabel import MultilabelMetrics
+from merit_hf.evaluation.metrics.resampling import bootstrap
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Whether model A is better than model B on the same records: paired bootstrap difference and paired permutation test.
 
-Interval: both models are scored on the same stratified resamples (intervals.py), and the interval is that of the
-difference a - b.
+Interval: both models are scored on the same stratified resamples (resampling.py), and the interval is that of the
+difference a - b (intervals.py).
 
 Permutation test: were A and B equally good, then for each record it would be chance which model gave which of its two
 rows of scores. So each permutation tosses one coin a record and swaps the two rows where it falls so, all labels (and
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from merit_hf.evaluation.metrics.intervals import bootstrap, normal_interval
+from merit_hf.evaluation.metrics.intervals import estimates_of
 from merit_hf.evaluation.metrics.multilabel import (
     MultilabelMetrics,
     MultilabelValues,
@@ -35,6 +35,7 @@ from merit_hf.evaluation.metrics.multilabel import (
     over_labels_name,
 )
 from merit_hf.evaluation.metrics.ranking import unscorable_labels
+from merit_hf.evaluation.metrics.resampling import bootstrap
 from merit_hf.evaluation.metrics.thresholds import FIXED_THRESHOLD
 
 from .predictions import Predictions, as_runs, in_order_of
@@ -107,18 +108,20 @@ def compare_predictions(
 
     sides = [[_metrics_of(targets, run.scores[:, kept], metric) for run in runs] for runs in (a_runs, b_runs)]
     models = [*sides[0], *sides[1]]
-
-    def split(values: Sequence[MultilabelValues]) -> tuple[np.ndarray, np.ndarray]:
-        """The metric of the models of A and of B, each (models, weightings)."""
-        every = np.array([each.over_labels(np.ones(len(kept_names), dtype=bool))[metric] for each in values])
-        return every[: len(a_runs)], every[len(a_runs) :]
-
-    a_values, b_values = (side[:, 0] for side in split(evaluate(models)))
+    every_label = np.ones(len(kept_names), dtype=bool)
+    points = evaluate(models)
+    samples = bootstrap(models, kept_names, num_resamples=num_resamples, seed=seed, patient_ids=patient_ids)
+    values = np.array([point.over_labels(every_label)[metric][0] for point in points])
+    a_values, b_values = values[: len(a_runs)], values[len(a_runs) :]
     difference = float(a_values.mean() - b_values.mean())
-    a_samples, b_samples = split(
-        bootstrap(models, kept_names, num_resamples=num_resamples, seed=seed, patient_ids=patient_ids)
+    ours, theirs = (
+        estimates_of(points[side], samples[side], targets, pooled=every_label, patient_ids=patient_ids)[
+            metric.startswith("micro_")
+        ]
+        for side in (slice(len(a_runs)), slice(len(a_runs), None))
     )
-    low, high = normal_interval(a_samples.mean(axis=0) - b_samples.mean(axis=0), difference, confidence)
+    name = metric.removeprefix("macro_").removeprefix("micro_")
+    low, high = ours[name].difference_interval(theirs[name], confidence=confidence)
 
     permuted = _permuted_differences(
         targets,
@@ -137,11 +140,11 @@ def compare_predictions(
         "a": float(a_values.mean()),
         "b": float(b_values.mean()),
         "difference": difference,
-        "ci_low": float(low),
-        "ci_high": float(high),
+        "ci_low": low,
+        "ci_high": high,
         "p_value": float(p_value),
         "n": len(first),
-        "verdict": verdict(difference, float(low), float(high), float(p_value), metric, confidence),
+        "verdict": verdict(difference, low, high, float(p_value), metric, confidence),
         "labels": kept_names,
         "excluded_labels": {
             label: {"positives": int(positives[first.label_names.index(label)]), "reason": reason}

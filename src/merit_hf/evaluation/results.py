@@ -8,7 +8,8 @@
 
 A baseline stands beside it as one more entry of the same shape, named for what it is ("untrained"). Where an entry is
 the mean over several models (seeds), values are means, each metric also lists the single `values`, and the interval is
-that of the mean: all models are resampled alike. No metric is defined here (multilabel.py, intervals.py).
+that of the mean: all models are resampled alike. No metric is defined here (multilabel.py) and no interval
+(intervals.py).
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from typing import Any
 import numpy as np
 
 from merit_hf.evaluation.metrics.calibration import Calibration, fit_platt, fit_temperature
-from merit_hf.evaluation.metrics.intervals import bootstrap, bootstrap_interval
-from merit_hf.evaluation.metrics.multilabel import MultilabelMetrics, evaluate
+from merit_hf.evaluation.metrics.intervals import Estimates, estimates_of
+from merit_hf.evaluation.metrics.multilabel import MultilabelMetrics, evaluate, over_labels_name
 from merit_hf.evaluation.metrics.ranking import unscorable_labels
+from merit_hf.evaluation.metrics.resampling import bootstrap
 from merit_hf.evaluation.metrics.thresholds import FIXED_THRESHOLD, best_f1_thresholds
 
 from .predictions import Predictions, as_runs
@@ -62,7 +64,7 @@ def classification_result(
         min_positives: labels with fewer positive test records are left out of `per_label` and of all averages, and
             stand in `excluded_labels` with their metrics. If it is above 1, "macro_auroc_all_labels" and the like are
             the averages with them. Labels without positives or without negatives are left out of both.
-        by_patient: draw patients instead of records for the intervals (see `intervals.PatientDraws`).
+        by_patient: draw patients instead of records for the intervals (see `resampling.PatientDraws`).
 
     Raises:
         ValueError: no label has both positives and negatives or min_positives of them; predictions do not belong
@@ -88,41 +90,44 @@ def classification_result(
         for index, run in enumerate(runs)
     ]
     models = [each.metrics for each in prepared]
+    patient_ids = runs[0].patient_ids if by_patient else None
     points = evaluate(models)
     samples = bootstrap(
         models,
         scored_names,
         num_resamples=num_resamples,
         seed=seed,
-        patient_ids=runs[0].patient_ids if by_patient else None,
+        patient_ids=patient_ids,
+    )
+    per_label, micro = estimates_of(
+        points,
+        samples,
+        targets[:, scored],
+        pooled=kept,
+        patient_ids=patient_ids,
+        noise=[model.calibration_noise() for model in models],
     )
 
     metrics: dict[str, dict[str, Any]] = {}
 
-    def add(labels: np.ndarray, suffix: str, chosen: str) -> None:
-        point_sets = [point.over_labels(labels) for point in points]
-        sample_sets = [sample.over_labels(labels) for sample in samples]
-        for name in point_sets[0]:
-            if not name.startswith(chosen):
-                continue
-            values = [float(point[name][0]) for point in point_sets]
-            value = float(np.mean(values))
-            mean_samples = np.mean([sample[name] for sample in sample_sets], axis=0)
-            low, high = bootstrap_interval(mean_samples, value, confidence)
-            metrics[name + suffix] = {"value": value, "ci_low": float(low), "ci_high": float(high)}
-            if len(runs) > 1:
-                metrics[name + suffix]["values"] = values
+    def add(name: str, estimates: Estimates, values: list[float]) -> None:
+        low, high = estimates.mean_interval(confidence)
+        metrics[name] = {"value": estimates.mean, "ci_low": low, "ci_high": high}
+        if len(runs) > 1:
+            metrics[name]["values"] = values
 
-    add(kept, "", "")
+    for name, estimates in per_label.items():
+        add(
+            over_labels_name(name), estimates[kept], [float(point.per_label[name][kept, 0].mean()) for point in points]
+        )
+    for name, estimates in micro.items():
+        add(f"micro_{name}", estimates, [float(point.micro[name][0]) for point in points])
     if min_positives > 1:
-        add(np.ones_like(kept), "_all_labels", "macro_")
+        for name, estimates in per_label.items():
+            if (title := over_labels_name(name)).startswith("macro_"):
+                add(f"{title}_all_labels", estimates, [float(point.per_label[name].mean()) for point in points])
 
-    point_means = {
-        name: np.mean([point.per_label[name][:, 0] for point in points], axis=0) for name in points[0].per_label
-    }
-    sample_means = {
-        name: np.mean([sample.per_label[name] for sample in samples], axis=0) for name in samples[0].per_label
-    }
+    intervals = {name: estimates.label_intervals(confidence) for name, estimates in per_label.items()}
     rows: dict[str, dict[str, Any]] = {}
     for row, label in enumerate(scored_names):
         entry: dict[str, Any] = {"positives": int(positives[scored][row])}
@@ -131,10 +136,9 @@ def classification_result(
             counts = [int(run.targets[:, column].sum()) for run in validation_runs]
             one = len(set(counts)) == 1
             entry.update({"validation_positives": counts[0]} if one else {"validation_positives_each": counts})
-        for name, values in point_means.items():
-            entry[name] = float(values[row])
-            low, high = bootstrap_interval(sample_means[name][row], entry[name], confidence)
-            entry[f"{name}_ci_low"], entry[f"{name}_ci_high"] = float(low), float(high)
+        for name, (low, high) in intervals.items():
+            entry[name] = float(per_label[name].values[row])
+            entry[f"{name}_ci_low"], entry[f"{name}_ci_high"] = float(low[row]), float(high[row])
         for rule in prepared[0].thresholds:
             used = [float(each.thresholds[rule][row]) for each in prepared]
             # The mean of several thresholds is nothing that anybody used.

@@ -18,9 +18,10 @@ import numpy as np
 
 from merit_hf.data.splits import check_patients_disjoint
 from merit_hf.evaluation.encoders.encoder import Encoder, cached_features
-from merit_hf.evaluation.metrics.intervals import bootstrap, normal_interval
+from merit_hf.evaluation.metrics.intervals import Estimates, estimates_of
 from merit_hf.evaluation.metrics.multilabel import MultilabelMetrics, evaluate
 from merit_hf.evaluation.metrics.ranking import unscorable_labels
+from merit_hf.evaluation.metrics.resampling import bootstrap
 from merit_hf.evaluation.predictions import Predictions, predictions_of, write_predictions
 from merit_hf.evaluation.probes.linear_probe import fit_probe
 from merit_hf.evaluation.results import Result, classification_result
@@ -170,25 +171,25 @@ def performance_drop(
         num_resamples, confidence, seed: of the intervals; the two sets are resampled independently.
     """
     target = target.with_labels(source.label_names)
-    points, samples = [], []
+    sides: list[dict[str, Estimates]] = []
     for number, predictions in enumerate((source, target)):
         model = MultilabelMetrics(predictions.targets, predictions.scores)
-        points.append(evaluate([model])[0].per_label)
         drawn = bootstrap([model], predictions.label_names, num_resamples=num_resamples, seed=seed + number)
-        samples.append(drawn[0].per_label)
+        every_label = np.ones(len(source.label_names), dtype=bool)
+        sides.append(estimates_of(evaluate([model]), drawn, predictions.targets, pooled=every_label)[0])
 
-    def entry(estimate: np.ndarray, drawn: np.ndarray) -> dict[str, float]:
-        low, high = normal_interval(drawn, estimate, confidence)
-        return {"value": float(estimate), "ci_low": max(float(low), -1.0), "ci_high": min(float(high), 1.0)}
+    def entry(ours: Estimates, theirs: Estimates) -> dict[str, float]:
+        low, high = ours.difference_interval(theirs, confidence=confidence, paired=False)
+        return {"value": ours.mean - theirs.mean, "ci_low": low, "ci_high": high}
 
     per_label: dict[str, dict[str, Any]] = {label: {} for label in source.label_names}
     drop: dict[str, Any] = {}
     for metric in DROPS:
-        estimate = points[0][metric][:, 0] - points[1][metric][:, 0]
-        drawn = samples[0][metric] - samples[1][metric]
-        drop[f"macro_{metric}"] = entry(estimate.mean(), drawn.mean(axis=0))
+        ours, theirs = (side[metric] for side in sides)
+        drop[f"macro_{metric}"] = entry(ours, theirs)
         for row, label in enumerate(source.label_names):
-            per_label[label][metric] = entry(estimate[row], drawn[row])
+            one = slice(row, row + 1)
+            per_label[label][metric] = entry(ours[one], theirs[one])
     return {**drop, "per_label": per_label}
 
 
