@@ -29,14 +29,15 @@ from scipy.stats import rankdata
 from merit_hf.command_line import as_plain, option, run_command
 from merit_hf.evaluation.metrics.intervals import (
     Estimates,
+    LabelCounts,
     estimates_of,
     normal_interval,
     normal_quantile,
     wilson_interval,
 )
 from merit_hf.evaluation.metrics.multilabel import MultilabelMetrics, MultilabelValues, evaluate, over_labels_name
-from merit_hf.evaluation.metrics.ranking import auroc
-from merit_hf.evaluation.metrics.resampling import RecordDraws
+from merit_hf.evaluation.metrics.ranking import LabelRanking, auroc
+from merit_hf.evaluation.metrics.resampling import PatientDraws, RecordDraws
 from merit_hf.evaluation.metrics.thresholds import FIXED_THRESHOLD
 
 DISTRIBUTIONS = ("normal", "skewed", "heavy-tailed", "tied")
@@ -277,6 +278,30 @@ def macro_coverage(distribution: str, options: CoverageOptions, tallies: default
             tally.add("normal", (float(low), float(high)), 0.0)
 
 
+def patient_coverage(num_positives: int, options: CoverageOptions, tally: Tally) -> None:
+    """Adds the intervals of an AUROC of .9 where patients have one to three correlated records, by patient and not."""
+    records_each = np.arange(num_positives + options.negatives) % 3 + 1
+    patient_of = np.repeat(np.arange(len(records_each)), records_each)
+    patient_ids = [str(patient) for patient in patient_of]
+    targets = (patient_of < num_positives)[:, None]
+    by_patient = PatientDraws(patient_ids, options.num_resamples, options.seed)
+    by_record = RecordDraws(len(targets), options.num_resamples, options.seed)
+    units = {
+        "by patient": (by_patient.stratified_counts(targets[:, 0], "0"), LabelCounts.of(targets, patient_ids)),
+        "by record": (by_record.stratified_counts(targets[:, 0], "0"), LabelCounts.of(targets)),
+    }
+    shift = np.sqrt(2.0) * ndtri(0.9)
+    generator = np.random.default_rng([options.seed, num_positives])
+    for _ in range(options.num_simulations):
+        of_patients = generator.normal(size=len(records_each))[patient_of]
+        normal = np.sqrt(0.6) * of_patients + np.sqrt(0.4) * generator.normal(size=len(targets))
+        ranking = LabelRanking(targets[:, 0], normal + shift * targets[:, 0])
+        value = ranking.curve().auroc()
+        for unit, (weights, counts) in units.items():
+            samples = ranking.curve(weights).auroc()[None]
+            tally.add(unit, Estimates("auroc", value, samples, counts).mean_interval(), 0.9)
+
+
 def table(rows: dict[tuple[str, ...], Tally], titles: list[str]) -> str:
     """A Markdown table: "coverage in percent / mean width" of every method."""
     summaries = {key: tally.summary() for key, tally in rows.items()}
@@ -304,6 +329,9 @@ def main(options: CoverageOptions) -> None:
                         by_metric[(name, str(num_positives))].merge(tally)
     for distribution in DISTRIBUTIONS:
         macro_coverage(distribution, options, over_labels)
+    by_unit = defaultdict[tuple[str, ...], Tally](Tally)
+    for num_positives in options.positives:
+        patient_coverage(num_positives, options, by_unit[(str(num_positives),)])
     means = {(name,): tally for name, tally in over_labels.items() if not name.startswith("difference")}
     differences = {(name,): tally for name, tally in over_labels.items() if name.startswith("difference")}
     tables = {
@@ -312,6 +340,7 @@ def main(options: CoverageOptions) -> None:
         "Other metrics": (dict(sorted(by_metric.items(), key=lambda item: item[0][0])), ["metric", "positives"]),
         "Means over labels": (means, ["metric"]),
         "Differences of two models": (differences, ["metric"]),
+        "AUROC of patients with one to three records": (by_unit, ["patients with the label"]),
     }
     for title, (rows, titles) in tables.items():
         print(f"\n{title}\n\n{table(rows, titles)}")
