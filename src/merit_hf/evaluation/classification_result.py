@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from merit_hf.evaluation.metrics.calibration import Calibration, fit_platt, fit_temperature
-from merit_hf.evaluation.metrics.intervals import bootstrap, bootstrap_interval
-from merit_hf.evaluation.metrics.multilabel import MultilabelMetrics, MultilabelValues, evaluate
+from merit_hf.evaluation.metrics.intervals import Estimates, estimates_of
+from merit_hf.evaluation.metrics.multilabel import MultilabelMetrics, MultilabelValues, evaluate, over_labels_name
 from merit_hf.evaluation.metrics.ranking import unscorable_labels
+from merit_hf.evaluation.metrics.resampling import bootstrap
 from merit_hf.evaluation.metrics.thresholds import FIXED_THRESHOLD, best_f1_thresholds
 
 from .predictions import Predictions, as_runs
@@ -52,7 +53,7 @@ def classification_result(
         min_positives: labels with fewer positive test records are left out of `per_label` and of all averages, and
             are listed in `excluded_labels` with their metrics. If it is above 1, "macro_auroc_all_labels" and the like
             are the averages with them. Labels without positives or without negatives are left out of both.
-        by_patient: draw patients instead of records for the intervals (see `intervals.PatientDraws`).
+        by_patient: draw patients instead of records for the intervals (see `resampling.PatientDraws`).
 
     Raises:
         ValueError: no label has both positives and negatives or min_positives of them; predictions do not belong
@@ -68,15 +69,31 @@ def classification_result(
     models = [each.metrics for each in prepared]
     patient_ids = runs[0].patient_ids if by_patient else None
     samples = bootstrap(models, labels.names, num_resamples=num_resamples, seed=seed, patient_ids=patient_ids)
-    estimates = _Estimates(evaluate(models), samples, confidence)
-    metrics = estimates.over_labels(labels.kept)
+    points = evaluate(models)
+    per_label, micro = estimates_of(
+        points,
+        samples,
+        runs[0].targets[:, labels.scored],
+        pooled=labels.kept,
+        patient_ids=patient_ids,
+        noise=[model.calibration_noise() for model in models],
+    )
+    metrics = _means(per_label, points, labels.kept, confidence)
+    metrics |= {
+        f"micro_{name}": _metric(each, [float(point.micro[name][0]) for point in points], confidence)
+        for name, each in micro.items()
+    }
     if min_positives > 1:
-        every = estimates.over_labels(np.ones_like(labels.kept))
+        every = _means(per_label, points, np.ones_like(labels.kept), confidence)
         metrics |= {f"{name}_all_labels": metric for name, metric in every.items() if name.startswith("macro_")}
+    intervals = {name: each.label_intervals(confidence) for name, each in per_label.items()}
     rows = {
         name: LabelResult(
             labels.positives[name],
-            estimates.of_label(row),
+            {
+                name: Interval(float(per_label[name].values[row]), float(low[row]), float(high[row]))
+                for name, (low, high) in intervals.items()
+            },
             {rule: tuple(float(each.thresholds[rule][row]) for each in prepared) for rule in prepared[0].thresholds},
             tuple(int(run.targets[:, run.label_names.index(name)].sum()) for run in validation_runs or ()),
         )
@@ -172,45 +189,22 @@ class _Prepared:
         self.thresholds["oracle"] = self.metrics.oracle_thresholds()
 
 
-class _Estimates:
-    """Metrics of several models with the intervals of their mean.
+def _means(
+    per_label: Mapping[str, Estimates], points: Sequence[MultilabelValues], kept: np.ndarray, confidence: float
+) -> dict[str, Metric]:
+    """Means over the labels in `kept`, bool (labels,), by their names."""
+    return {
+        over_labels_name(name): _metric(
+            each[kept], [float(point.per_label[name][kept, 0].mean()) for point in points], confidence
+        )
+        for name, each in per_label.items()
+    }
 
-    Args:
-        points, samples: of every model, on the records themselves and in every resample.
-        confidence: of the intervals.
-    """
 
-    def __init__(
-        self, points: Sequence[MultilabelValues], samples: Sequence[MultilabelValues], confidence: float
-    ) -> None:
-        self.points, self.samples, self.confidence = points, samples, confidence
-        self._label_values = {
-            name: np.mean([point.per_label[name][:, 0] for point in points], axis=0) for name in points[0].per_label
-        }
-        self._label_samples = {
-            name: np.mean([sample.per_label[name] for sample in samples], axis=0) for name in samples[0].per_label
-        }
-
-    def over_labels(self, kept: np.ndarray) -> dict[str, Metric]:
-        """Averages over the labels in `kept`, bool (labels,)."""
-        points = [point.over_labels(kept) for point in self.points]
-        samples = [sample.over_labels(kept) for sample in self.samples]
-        metrics = {}
-        for name in points[0]:
-            values = tuple(float(point[name][0]) for point in points)
-            value = float(np.mean(values))
-            low, high = bootstrap_interval(np.mean([each[name] for each in samples], axis=0), value, self.confidence)
-            metrics[name] = Metric(value, float(low), float(high), values if len(values) > 1 else ())
-        return metrics
-
-    def of_label(self, row: int) -> dict[str, Interval]:
-        """Metrics of one label, by its place among the scored ones."""
-        metrics = {}
-        for name, values in self._label_values.items():
-            value = float(values[row])
-            low, high = bootstrap_interval(self._label_samples[name][row], value, self.confidence)
-            metrics[name] = Interval(value, float(low), float(high))
-        return metrics
+def _metric(estimates: Estimates, values: Sequence[float], confidence: float) -> Metric:
+    """A mean with its interval, and the values of the single models where there are several."""
+    low, high = estimates.mean_interval(confidence)
+    return Metric(estimates.mean, low, high, tuple(values) if len(values) > 1 else ())
 
 
 def _calibration_of(prepared: Sequence[_Prepared]) -> CalibrationResult | None:

@@ -1,7 +1,7 @@
 """Whether model A is better than model B on the same records: paired bootstrap difference and paired permutation test.
 
-Interval: both models are scored on the same stratified resamples (intervals.py), and the interval is that of the
-difference a - b.
+Interval: both models are scored on the same stratified resamples (resampling.py), and the interval is that of the
+difference a - b (intervals.py).
 
 Permutation test: if A and B were equally good, it would be chance which model gave which of the two rows of scores of
 a record. So each permutation tosses one coin per record and swaps its two rows or leaves them, all labels (and seeds)
@@ -25,7 +25,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import rankdata
 
-from merit_hf.evaluation.metrics.intervals import bootstrap, normal_interval
+from merit_hf.evaluation.metrics.intervals import Estimates, estimates_of
 from merit_hf.evaluation.metrics.multilabel import (
     MultilabelMetrics,
     MultilabelValues,
@@ -34,6 +34,7 @@ from merit_hf.evaluation.metrics.multilabel import (
     over_labels_name,
 )
 from merit_hf.evaluation.metrics.ranking import unscorable_labels
+from merit_hf.evaluation.metrics.resampling import bootstrap
 from merit_hf.evaluation.metrics.thresholds import FIXED_THRESHOLD
 
 from .predictions import Predictions, as_runs, in_order_of
@@ -100,12 +101,12 @@ def compare_predictions(
         metric,
     )
     patient_ids = first.patient_ids if by_patient else None
-    a_values, b_values = (side[:, 0] for side in sides.values_of(evaluate(sides.models)))
+    points = evaluate(sides.models)
+    samples = bootstrap(sides.models, labels, num_resamples=num_resamples, seed=seed, patient_ids=patient_ids)
+    a_values, b_values = sides.values_of(points)
     difference = float(a_values.mean() - b_values.mean())
-    a_samples, b_samples = sides.values_of(
-        bootstrap(sides.models, labels, num_resamples=num_resamples, seed=seed, patient_ids=patient_ids)
-    )
-    low, high = normal_interval(a_samples.mean(axis=0) - b_samples.mean(axis=0), difference, confidence)
+    ours, theirs = sides.estimates_of(points, samples, patient_ids)
+    low, high = ours.difference_interval(theirs, confidence=confidence)
     p_value = _p_value(difference, sides.permuted_differences(num_permutations, seed, _units(patient_ids, len(first))))
     several = len(sides.models) > 2
     return Comparison(
@@ -113,12 +114,12 @@ def compare_predictions(
         a=float(a_values.mean()),
         b=float(b_values.mean()),
         difference=difference,
-        ci_low=float(low),
-        ci_high=float(high),
+        ci_low=low,
+        ci_high=high,
         p_value=p_value,
         n=len(first),
         verdict=verdict(
-            Interval(difference, float(low), float(high)),
+            Interval(difference, low, high),
             lower_is_better=is_calibration(metric),
             p_value=p_value,
             confidence=confidence,
@@ -197,10 +198,27 @@ class _Sides:
         self.models = [_metrics_of(targets, scores, metric) for scores in (*a_scores, *b_scores)]
 
     def values_of(self, values: Sequence[MultilabelValues]) -> tuple[np.ndarray, np.ndarray]:
-        """The metric of the models of A and of B, each (models, weightings)."""
+        """The metric of the models of A and of B on the records themselves, each (models,)."""
         every_label = np.ones(self.targets.shape[1], dtype=bool)
-        found = np.array([each.over_labels(every_label)[self.metric] for each in values])
+        found = np.array([each.over_labels(every_label)[self.metric][0] for each in values])
         return found[: len(self.a_scores)], found[len(self.a_scores) :]
+
+    def estimates_of(
+        self,
+        points: Sequence[MultilabelValues],
+        samples: Sequence[MultilabelValues],
+        patient_ids: Sequence[str | None] | None,
+    ) -> tuple[Estimates, Estimates]:
+        """The metric of A and of B, each the mean over its models, ready for intervals."""
+        every_label = np.ones(self.targets.shape[1], dtype=bool)
+        name = self.metric.removeprefix("macro_").removeprefix("micro_")
+        found = []
+        for side in (slice(len(self.a_scores)), slice(len(self.a_scores), None)):
+            per_label, micro = estimates_of(
+                points[side], samples[side], self.targets, pooled=every_label, patient_ids=patient_ids
+            )
+            found.append((micro if self.metric.startswith("micro_") else per_label)[name])
+        return found[0], found[1]
 
     def permuted_differences(self, num_permutations: int, seed: int, units: np.ndarray) -> np.ndarray:
         """The difference of the metric in every permutation, float64 (permutations,).

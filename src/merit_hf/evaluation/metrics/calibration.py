@@ -30,6 +30,20 @@ SMALLEST = 1e-7
 _TEMPERATURES = (1e-2, 1e2)
 
 
+def calibration_noise(probabilities: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
+    """The expected calibration error that noise alone gives a perfectly calibrated model, float64 (labels,).
+
+    Targets drawn by the probabilities p of one bin leave a sum of gaps with the variance sum p (1 - p); its mean
+    absolute value is sqrt(2 / pi) standard deviations where the sum is normal.
+
+    Args:
+        probabilities: (records, labels).
+    """
+    in_bin = bin_of(probabilities, num_bins)[None] == np.arange(num_bins)[:, None, None]
+    variances = (in_bin * (probabilities * (1.0 - probabilities))).sum(axis=1)
+    return np.sqrt(2.0 / np.pi * variances).sum(axis=0) / len(probabilities)
+
+
 def bin_of(probabilities: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
     """The bin of every probability, from 0 to num_bins - 1."""
     return np.minimum((probabilities * num_bins).astype(np.int64), num_bins - 1)

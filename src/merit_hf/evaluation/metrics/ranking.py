@@ -1,7 +1,7 @@
 """Ranking metrics of multi-label scores: area under the ROC curve, average precision, F1 of the best threshold.
 
 Numbers only: no models, no files; thresholds live in thresholds.py, calibration in calibration.py, all metrics of a
-model together in multilabel.py, uncertainty in intervals.py and the JSON layout in results.py.
+model together in multilabel.py, uncertainty in resampling.py and intervals.py, and the JSON layout in results.py.
 
 Every number comes from `LabelRanking`, which sorts the scores of one label once and then evaluates any number of
 weightings of the records. A plain metric is the weighting by ones, a bootstrap resample is the weighting by how often

@@ -19,9 +19,10 @@ import numpy as np
 from merit_hf.data.splits import check_patients_disjoint
 from merit_hf.evaluation.classification_result import classification_result
 from merit_hf.evaluation.encoders.encoder import Encoder, cached_features
-from merit_hf.evaluation.metrics.intervals import bootstrap, normal_interval
+from merit_hf.evaluation.metrics.intervals import Estimates, estimates_of
 from merit_hf.evaluation.metrics.multilabel import MultilabelMetrics, evaluate
 from merit_hf.evaluation.metrics.ranking import unscorable_labels
+from merit_hf.evaluation.metrics.resampling import bootstrap
 from merit_hf.evaluation.predictions import Predictions, predictions_of, write_predictions
 from merit_hf.evaluation.probes.heads import FittedProbe, fit_probe
 from merit_hf.evaluation.results import Drop, Interval, ShiftResult
@@ -182,25 +183,25 @@ def performance_drop(
         num_resamples, confidence, seed: of the intervals; the two sets are resampled independently.
     """
     target = target.with_labels(source.label_names)
-    points, samples = [], []
+    sides: list[dict[str, Estimates]] = []
     for number, predictions in enumerate((source, target)):
         model = MultilabelMetrics(predictions.targets, predictions.scores)
-        points.append(evaluate([model])[0].per_label)
         drawn = bootstrap([model], predictions.label_names, num_resamples=num_resamples, seed=seed + number)
-        samples.append(drawn[0].per_label)
+        every_label = np.ones(len(source.label_names), dtype=bool)
+        sides.append(estimates_of(evaluate([model]), drawn, predictions.targets, pooled=every_label)[0])
 
-    def interval(estimate: np.ndarray, drawn: np.ndarray) -> Interval:
-        low, high = normal_interval(drawn, estimate, confidence)
-        return Interval(float(estimate), max(float(low), -1.0), min(float(high), 1.0))
+    def interval(ours: Estimates, theirs: Estimates) -> Interval:
+        low, high = ours.difference_interval(theirs, confidence=confidence, paired=False)
+        return Interval(ours.mean - theirs.mean, low, high)
 
     macros: dict[str, Interval] = {}
     per_label: dict[str, dict[str, Interval]] = {label: {} for label in source.label_names}
     for metric in ("auroc", "auprc"):
-        estimate = points[0][metric][:, 0] - points[1][metric][:, 0]
-        drawn = samples[0][metric] - samples[1][metric]
-        macros[metric] = interval(estimate.mean(), drawn.mean(axis=0))
+        ours, theirs = (side[metric] for side in sides)
+        macros[metric] = interval(ours, theirs)
         for row, label in enumerate(source.label_names):
-            per_label[label][metric] = interval(estimate[row], drawn[row])
+            one = slice(row, row + 1)
+            per_label[label][metric] = interval(ours[one], theirs[one])
     return Drop(macros["auroc"], macros["auprc"], per_label)
 
 
