@@ -21,8 +21,9 @@ import numpy as np
 from scipy.special import expit, logit
 
 from merit_hf.command_line import option, run_command
-from merit_hf.evaluation.metrics.intervals import bootstrap
-from merit_hf.evaluation.metrics.multilabel import MultilabelMetrics
+from merit_hf.evaluation.metrics.intervals import estimates_of
+from merit_hf.evaluation.metrics.multilabel import MultilabelMetrics, evaluate
+from merit_hf.evaluation.metrics.resampling import bootstrap
 
 
 @dataclass
@@ -63,6 +64,21 @@ def by_scikit_learn(targets: np.ndarray, scores: np.ndarray, num_resamples: int)
             f1_score(label_targets, label_scores >= 0.5, zero_division=0)
 
 
+def intervals_of(metrics: MultilabelMetrics, names: list[str], num_resamples: int, *, pooled: bool) -> None:
+    """Every interval of one results table."""
+    samples = bootstrap([metrics], names, num_resamples=num_resamples)
+    per_label, micro = estimates_of(
+        evaluate([metrics]),
+        samples,
+        metrics.targets,
+        pooled=np.full(len(names), pooled),
+        noise=[metrics.calibration_noise()],
+    )
+    for estimates in [*per_label.values(), *micro.values()]:
+        estimates.label_intervals()
+        estimates.mean_interval()
+
+
 def seconds(call: Callable[[], object]) -> float:
     """Processor seconds of one call: other processes on the machine do not count."""
     start = time.process_time()
@@ -88,10 +104,10 @@ def main(options: BootstrapOptions) -> None:
     for _ in range(options.repeats):
         few = seconds(lambda: by_scikit_learn(targets, scores, options.reference_resamples))
         measured["reference"].append(few * options.num_resamples / options.reference_resamples)
-        for name, metrics in (("macro", ranking_and_f1), ("all", everything)):
-            measured[name].append(
-                seconds(lambda each=metrics: bootstrap([each], names, num_resamples=options.num_resamples))
-            )
+        measured["macro"].append(
+            seconds(lambda: intervals_of(ranking_and_f1, names, options.num_resamples, pooled=False))
+        )
+        measured["all"].append(seconds(lambda: intervals_of(everything, names, options.num_resamples, pooled=True)))
     least = {name: min(values) for name, values in measured.items()}
     print(
         f"{options.num_labels} labels x {options.num_records} records x {options.num_resamples} resamples, one thread"

@@ -20,7 +20,7 @@ from merit_hf.data.corpora.ptb_xl import PtbXl
 from merit_hf.data.load.collator import MeritCollator
 from merit_hf.data.load.dataset import PretrainingDataset
 from merit_hf.data.row import record_from_row
-from merit_hf.evaluation.encoders.embedding import embed_ecgs
+from merit_hf.evaluation.encoders.encoder import load_encoder
 from merit_hf.evaluation.zero_shot.zero_shot import load_zero_shot, zero_shot_scores
 from merit_hf.simulation.corpus import SyntheticCorpus
 from merit_hf.training.loop.batch_plan import WholeBatches
@@ -36,6 +36,7 @@ class Entries:
     def __init__(self, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.processor = AutoProcessor.from_pretrained(run)
         self.model, self.extractor, self.tokenizer = load_zero_shot(str(run), "cpu")
+        self.encoder = load_encoder(str(run), device="cpu")
         self.pipes = [
             pipeline("ecg-zero-shot-classification", model=str(run), device="cpu", candidate_labels=["normal ECG"]),
             pipeline("ecg-feature-extraction", model=str(run), device="cpu"),
@@ -77,7 +78,7 @@ class Entries:
                 ),
                 ROW,
             ),
-            "evaluation, embeddings": self.encoded(lambda: embed_ecgs(self.model, self.extractor, split), ROW),
+            "evaluation, features": self.encoded(lambda: self.encoder.features(split), ROW),
         }
         for pipe in self.pipes:
             inputs = {"row": row, "record": record, "file": file, "dict": {"signal": record.signal, **array}}

@@ -722,6 +722,19 @@ class MeritForPreTraining(MeritModel):
         return noise
 
 
+def mlp_head_layers(num_features: int, num_labels: int, hidden_size: int = 256) -> list[nn.Module]:
+    """Layers of the head `classifier_head="mlp"`, which linear probing (`evaluation.probes`) uses as well."""
+    return [
+        nn.BatchNorm1d(num_features),
+        nn.Dropout(0.25),
+        nn.Linear(num_features, hidden_size),
+        nn.ReLU(),
+        nn.BatchNorm1d(hidden_size),
+        nn.Dropout(0.5),
+        nn.Linear(hidden_size, num_labels),
+    ]
+
+
 class MeritClassificationHead(nn.Sequential):
     """Linear, or the two-layer head of `classifier_head="mlp"`."""
 
@@ -730,15 +743,7 @@ class MeritClassificationHead(nn.Sequential):
         if config.classifier_head == "linear":
             super().__init__(nn.Linear(config.hidden_size, num_labels))
             return
-        super().__init__(
-            nn.BatchNorm1d(config.hidden_size),
-            nn.Dropout(0.25),
-            nn.Linear(config.hidden_size, 256),
-            nn.ReLU(),
-            nn.BatchNorm1d(256),
-            nn.Dropout(0.5),
-            nn.Linear(256, num_labels),
-        )
+        super().__init__(*mlp_head_layers(config.hidden_size, num_labels))
 
 
 class MeritForEcgClassification(MeritEcgPreTrainedModel):

@@ -48,7 +48,7 @@ def files(tmp_path) -> dict[str, Path]:
 
 def test_difference_and_verdict_stand_in_the_file_and_in_the_table(command, files, capsys):
     result = command([files["good"]], [files["poor"]])
-    expected = compare_predictions(made(2.0, 0), made(0.0, 2), num_resamples=50, num_permutations=50)
+    expected = compare_predictions(made(2.0, 0), made(0.0, 2), num_resamples=50, num_permutations=50).as_plain()
     assert {name: result[name] for name in expected if name != "config"} == {
         name: value for name, value in expected.items() if name != "config"
     }

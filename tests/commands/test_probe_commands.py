@@ -58,6 +58,14 @@ def test_linear_probe_writes_a_list_with_untrained_encoders_beside(run, tmp_path
     assert run("linear_probe", **options) == results  # from cached features, and nothing is left to chance
 
 
+def test_a_share_that_leaves_one_record_is_skipped_with_a_line(run, tmp_path, capsys):
+    options = {"task": "findings", "fractions": [0.001, 1.0], "untrained": "false"}
+    (result,) = run("linear_probe", **options)
+    assert result["config"]["fraction"] == 1.0
+    assert [each["fraction"] for each in result["config"]["skipped_fractions"]] == [0.001]
+    assert "0.1% of the labels: skipped, none of the labels" in capsys.readouterr().out
+
+
 def test_linear_probe_of_random_convolutions_needs_no_model(run):
     results = run(
         "linear_probe",
@@ -93,6 +101,11 @@ def test_bad_input_ends_with_one_clear_line(run, tiny_run, tmp_path, capsys):
         ("linear_probe", {"task": "findings", "encoder": "resnet"}, "expected one of merit, untrained"),
         ("linear_probe", {"task": "findings", "model": tmp_path / "nowhere"}, "cannot be opened"),
         ("linear_probe", {"task": "findings", "seeds": 0}, "--seeds is 0"),
+        (
+            "linear_probe",
+            {"task": "findings", "fractions": [0.5, 2]},
+            "fractions must be above 0 and at most 1, got 2;",
+        ),
         ("structure_probe", {"model": None}, "there is no encoder to probe"),
         ("structure_probe", {"models": ["trained"]}, "expected name=RUN"),
         ("structure_probe", {"models": [f"trained={tiny_run}"]}, "gives the name 'trained' twice"),

@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from merit_hf import MeritEcgModel
 from merit_hf.commands import run as run_command
 from merit_hf.data.build.write import write_corpus
+from merit_hf.evaluation.classification_result import classification_result
 from merit_hf.evaluation.predictions import read_predictions
-from merit_hf.evaluation.results import classification_result
 from merit_hf.simulation.corpus import SyntheticCorpus
 
 PROMPTS = Path(__file__).resolve().parents[2] / "src" / "merit_hf" / "evaluation" / "zero_shot" / "prompts"
@@ -68,7 +68,7 @@ def test_predictions_are_saved_and_give_the_result_again(command, tmp_path):
     assert predictions.score_kind == "similarity"
     again = classification_result(
         predictions, task="findings", split="train", model="RUN", config={}, num_resamples=50
-    )
+    ).as_plain()
     assert again["metrics"] == result["metrics"]
     assert again["per_label"] == result["per_label"]
 
@@ -110,6 +110,15 @@ def test_published_prompts_by_code(command, tmp_path):
     assert set(whole["config"]["num_prompts"].values()) == {1}
     assert set(phrases["config"]["num_prompts"].values()) == {2}
     assert whole["metrics"] != phrases["metrics"]
+
+
+def test_label_names_serve_where_no_packaged_prompts_fit(command, wave_corpus, capsys):
+    result = command(corpus=wave_corpus, task="waves", seeds=0)
+    assert result["config"]["prompts"] == "label names"
+    assert set(result["config"]["num_prompts"].values()) == {1}
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "label names" in line]
+    assert "task 'waves'" in line
+    assert "--prompts" in line
 
 
 def test_bad_input_ends_with_one_clear_line(command, tiny_run, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The results layout: schema, means over models, atomic writing, the printed table."""
+"""Results: their values, the JSON layout and back, means over models, atomic writing, the printed table."""
 
 import json
 import stat
@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
-from merit_hf.evaluation.metrics.calibration import expected_calibration_error, fit_platt, fit_temperature
+from merit_hf.evaluation.classification_result import classification_result
+from merit_hf.evaluation.metrics.calibration import fit_platt, fit_temperature
 from merit_hf.evaluation.predictions import Predictions
-from merit_hf.evaluation.results import classification_result, results_table, write_results
+from merit_hf.evaluation.results import Result, write_results
+from merit_hf.evaluation.tables import results_table
 
 NAMES = ["NORM", "MI", "NONE"]
 
@@ -30,12 +32,22 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return drawn(0, 80, models=4)
 
 
-def result_of(targets, scores, validation=None, score_kind="probability", **options):
+def result_of(targets, scores, validation=None, score_kind="probability", **options) -> dict:
+    """The result as it is written, which a reader gets back as the same object."""
     sets = scores if scores.ndim == 3 else scores[None]
     test = [predictions_from(targets, each, score_kind=score_kind) for each in sets]
-    return classification_result(
+    result = classification_result(
         test, validation, task="super_class", split="test", model="RUN", config={"a": 1}, num_resamples=100, **options
     )
+    plain = json.loads(json.dumps(result.as_plain(), allow_nan=False))
+    assert Result.from_plain(plain) == result
+    return plain
+
+
+def plain_calibration_error(targets: np.ndarray, probabilities: np.ndarray) -> float:
+    """Of one label, by a loop over 15 bins."""
+    bins = np.minimum((probabilities * 15).astype(int), 14)
+    return sum(abs((probabilities - targets)[bins == number].sum()) for number in range(15)) / len(targets)
 
 
 def test_schema(data):
@@ -59,7 +71,8 @@ def test_values_are_those_of_scikit_learn(data):
     targets, scores = data[0][:, :2], data[1][0][:, :2]
     wide = result_of(*(data[0], data[1][0]), validation=predictions_from(*one(drawn(1, 60)), prefix="v"))
     found = {name: metric["value"] for name, metric in wide["metrics"].items()}
-    thresholds = {rule: [wide["per_label"][n][f"threshold_{rule}"] for n in NAMES[:2]] for rule in ("val", "oracle")}
+    rows = [wide["per_label"][name] for name in NAMES[:2]]
+    thresholds = {rule: [row[f"thresholds_{rule}"][0] for row in rows] for rule in ("val", "oracle")}
     expected = {"brier": np.mean([brier_score_loss(targets[:, k], scores[:, k]) for k in range(2)])}
     for average in ("macro", "micro"):
         expected[f"{average}_auroc"] = roc_auc_score(targets, scores, average=average)
@@ -93,11 +106,12 @@ def test_what_is_fitted_is_fitted_on_validation(data):
             np.mean((calibrated - targets[:, :2]) ** 2), abs=1e-12
         )
         assert result["metrics"][f"expected_calibration_error_{suffix}"]["value"] == pytest.approx(
-            expected_calibration_error(targets[:, :2], calibrated).mean(), abs=1e-12
+            np.mean([plain_calibration_error(targets[:, k], calibrated[:, k]) for k in range(2)]), abs=1e-12
         )
     assert result["calibration"]["left_alone"] == ["NONE"]
-    assert result["calibration"]["temperature"] > 0
-    assert result["per_label"]["MI"]["validation_positives"] == validation_targets[:, 1].sum()
+    (temperature,) = result["calibration"]["temperatures"]
+    assert temperature > 0
+    assert result["per_label"]["MI"]["validation_positives"] == [validation_targets[:, 1].sum()]
     # The order of labels in the validation file does not matter.
     turned = predictions_from(validation_targets[:, ::-1], validation_scores[:, ::-1], NAMES[::-1], prefix="v")
     assert result_of(targets, scores, turned) == result
@@ -193,7 +207,7 @@ def test_written_whole_or_not_at_all(data, tmp_path):
 
 def test_table_stands_side_by_side(data):
     trained, untrained = result_of(data[0], data[1][0]), result_of(data[0], data[1])
-    table = results_table({"trained": trained, "untrained": untrained})
+    table = results_table({"trained": Result.from_plain(trained), "untrained": Result.from_plain(untrained)})
     header, _, macro, *rest = table.splitlines()
     assert header.split() == ["positives", "trained", "untrained"]
     assert f"{trained['metrics']['macro_auroc']['value']:.3f}" in macro
@@ -209,11 +223,20 @@ def test_each_model_may_have_validation_records_of_its_own(data):
     together = result_of(targets, scores, own)
     alone = [result_of(targets, each, validation) for each, validation in zip(scores, own, strict=True)]
     line = together["per_label"]["MI"]
-    assert line["thresholds_val"] == [result["per_label"]["MI"]["threshold_val"] for result in alone]
-    assert line["validation_positives_each"] == [int(validation.targets[:, 1].sum()) for validation in own]
+    assert line["thresholds_val"] == [result["per_label"]["MI"]["thresholds_val"][0] for result in alone]
+    assert line["validation_positives"] == [int(validation.targets[:, 1].sum()) for validation in own]
     assert together["metrics"]["macro_f1_val"]["values"] == [
         result["metrics"]["macro_f1_val"]["value"] for result in alone
     ]
     shared = predictions_from(*one(drawn(2, 50)))
     with pytest.raises(ValueError, match="share 50 records"):
         result_of(targets, scores, [own[0], shared])
+
+
+def test_what_is_no_result_is_refused(data):
+    plain = result_of(data[0], data[1][0])
+    with pytest.raises(ValueError, match=r"Result has no fields \['metric'\]"):
+        Result.from_plain({**plain, "metric": 1})
+    del plain["metrics"]
+    with pytest.raises(ValueError, match="not a Result: .*metrics"):
+        Result.from_plain(plain)

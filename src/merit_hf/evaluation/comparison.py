@@ -1,15 +1,15 @@
 """Whether model A is better than model B on the same records: paired bootstrap difference and paired permutation test.
 
-Interval: both models are scored on the same stratified resamples (intervals.py), and the interval is that of the
-difference a - b.
+Interval: both models are scored on the same stratified resamples (resampling.py), and the interval is that of the
+difference a - b (intervals.py).
 
-Permutation test: were A and B equally good, then for each record it would be chance which model gave which of its two
-rows of scores. So each permutation tosses one coin a record and swaps the two rows where it falls so, all labels (and
-all seeds) together; the p-value is the share of permutations, the observed one counted among them, whose difference is
-at least as large as the observed one, both signs counted. Swapping raw scores of models with different scales would
-test whether their scales are the same. So whatever depends on the order of scores alone is swapped as ranks (mid-ranks
-of ties), which leaves the metric of each model as it is: macro metrics and single thresholds a label with ranks within
-each label, micro AUROC and AUPRC with ranks over all labels together. This is the test of Venkatraman and Begg (1996)
+Permutation test: if A and B were equally good, it would be chance which model gave which of the two rows of scores of
+a record. So each permutation tosses one coin per record and swaps its two rows or leaves them, all labels (and seeds)
+together. The p-value is the share of permutations, including the observed one, whose absolute difference is at least
+the observed one. Swapping raw scores of models with different scales would test whether their scales are the same. So
+metrics that depend only on the order of scores are computed from ranks (mid-ranks of ties), which do not change the
+metric of either model: ranks within each label for macro metrics and thresholds per label, ranks over all labels
+together for micro AUROC and AUPRC. This is the test of Venkatraman and Begg (1996)
 for ROC curves; what it finds is a difference of the curves that shows in the metric. The fixed threshold, Brier score
 and calibration error depend on the probabilities themselves, which are swapped as they are.
 
@@ -21,12 +21,11 @@ vary with other records; that other seeds would give other models is in neither.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 
-from merit_hf.evaluation.metrics.intervals import bootstrap, normal_interval
+from merit_hf.evaluation.metrics.intervals import Estimates, estimates_of
 from merit_hf.evaluation.metrics.multilabel import (
     MultilabelMetrics,
     MultilabelValues,
@@ -35,9 +34,13 @@ from merit_hf.evaluation.metrics.multilabel import (
     over_labels_name,
 )
 from merit_hf.evaluation.metrics.ranking import unscorable_labels
+from merit_hf.evaluation.metrics.resampling import bootstrap
 from merit_hf.evaluation.metrics.thresholds import FIXED_THRESHOLD
 
 from .predictions import Predictions, as_runs, in_order_of
+from .results import Comparison, Interval, LabelResult
+
+A_IS_BETTER, B_IS_BETTER, WITHIN_NOISE = "A is better", "B is better", "within noise"
 
 # Weights of one chunk of permutations are at most this many numbers of 4 bytes.
 _MAX_WEIGHTS = 4_000_000
@@ -47,7 +50,7 @@ _OF_PROBABILITIES = ("f1_fixed", "brier", "expected_calibration_error")
 
 
 def comparison_metrics(score_kind: str = "probability") -> list[str]:
-    """Names of the metrics that `compare_predictions` knows for a kind of scores."""
+    """Names of the metrics that `compare_predictions` can compare, for a kind of scores."""
     names = [*_ANY_KIND, *(_OF_PROBABILITIES if score_kind == "probability" else ())]
     return [over_labels_name(name) for name in names] + [f"micro_{name}" for name in names if not is_calibration(name)]
 
@@ -63,8 +66,8 @@ def compare_predictions(
     confidence: float = 0.95,
     min_positives: int = 1,
     by_patient: bool = False,
-) -> dict[str, Any]:
-    """The difference of two models on the same records, with interval, p-value and what follows from them in words.
+) -> Comparison:
+    """The difference of two models on the same records, with its interval, p-value and verdict.
 
     Args:
         a, b: predictions of each model, or of several seeds of it, on the same records.
@@ -74,11 +77,6 @@ def compare_predictions(
         confidence: of the interval; the test's level is 1 - confidence.
         min_positives: labels with fewer positive records are left out.
         by_patient: draw and swap patients, each with all records, instead of records.
-
-    Returns:
-        {"metric", "a", "b", "difference", "ci_low", "ci_high", "p_value", "n", "verdict", ...}. The verdict is "A is
-        better" or "B is better" if the interval leaves out 0 and the p-value is at most 1 - confidence, otherwise
-        "within noise". "a_values" and "b_values" list the single models where there are several.
 
     Raises:
         ValueError: unknown metric, records, labels or targets differ, or no label can be scored.
@@ -93,61 +91,42 @@ def compare_predictions(
         raise ValueError(
             f"metric is {metric!r}, expected one of {', '.join(known)} for scores of kind {first.score_kind!r}"
         )
-    positives = first.targets.sum(axis=0)
-    reasons = unscorable_labels(first.targets, first.label_names)
-    for label, count in zip(first.label_names, positives, strict=True):
-        if label not in reasons and count < min_positives:
-            reasons[label] = f"fewer than {min_positives} positives"
-    if len(reasons) == len(first.label_names):
-        raise ValueError(f"none of the labels {first.label_names} can be compared: {reasons}")
-    kept = np.array([label not in reasons for label in first.label_names])
-    kept_names = [label for label in first.label_names if label not in reasons]
-    targets = first.targets[:, kept]
-    patient_ids = first.patient_ids if by_patient else None
-
-    sides = [[_metrics_of(targets, run.scores[:, kept], metric) for run in runs] for runs in (a_runs, b_runs)]
-    models = [*sides[0], *sides[1]]
-
-    def split(values: Sequence[MultilabelValues]) -> tuple[np.ndarray, np.ndarray]:
-        """The metric of the models of A and of B, each (models, weightings)."""
-        every = np.array([each.over_labels(np.ones(len(kept_names), dtype=bool))[metric] for each in values])
-        return every[: len(a_runs)], every[len(a_runs) :]
-
-    a_values, b_values = (side[:, 0] for side in split(evaluate(models)))
-    difference = float(a_values.mean() - b_values.mean())
-    a_samples, b_samples = split(
-        bootstrap(models, kept_names, num_resamples=num_resamples, seed=seed, patient_ids=patient_ids)
-    )
-    low, high = normal_interval(a_samples.mean(axis=0) - b_samples.mean(axis=0), difference, confidence)
-
-    permuted = _permuted_differences(
-        targets,
-        [_exchangeable(run.scores[:, kept], metric) for run in a_runs],
-        [_exchangeable(run.scores[:, kept], metric) for run in b_runs],
+    excluded = _excluded_labels(first, min_positives)
+    kept = np.array([label not in excluded for label in first.label_names])
+    labels = [label for label in first.label_names if label not in excluded]
+    sides = _Sides(
+        first.targets[:, kept],
+        [run.scores[:, kept] for run in a_runs],
+        [run.scores[:, kept] for run in b_runs],
         metric,
-        num_permutations,
-        seed,
-        _units(patient_ids, len(first)),
     )
-    # The allowance is for sums of the same numbers in another order, as when A and B are one model.
-    at_least = np.count_nonzero(np.abs(permuted) >= abs(difference) - 1e-12)
-    p_value = (1 + at_least) / (1 + num_permutations)
-    result: dict[str, Any] = {
-        "metric": metric,
-        "a": float(a_values.mean()),
-        "b": float(b_values.mean()),
-        "difference": difference,
-        "ci_low": float(low),
-        "ci_high": float(high),
-        "p_value": float(p_value),
-        "n": len(first),
-        "verdict": verdict(difference, float(low), float(high), float(p_value), metric, confidence),
-        "labels": kept_names,
-        "excluded_labels": {
-            label: {"positives": int(positives[first.label_names.index(label)]), "reason": reason}
-            for label, reason in reasons.items()
-        },
-        "config": {
+    patient_ids = first.patient_ids if by_patient else None
+    points = evaluate(sides.models)
+    samples = bootstrap(sides.models, labels, num_resamples=num_resamples, seed=seed, patient_ids=patient_ids)
+    a_values, b_values = sides.values_of(points)
+    difference = float(a_values.mean() - b_values.mean())
+    ours, theirs = sides.estimates_of(points, samples, patient_ids)
+    low, high = ours.difference_interval(theirs, confidence=confidence)
+    p_value = _p_value(difference, sides.permuted_differences(num_permutations, seed, _units(patient_ids, len(first))))
+    several = len(sides.models) > 2
+    return Comparison(
+        metric=metric,
+        a=float(a_values.mean()),
+        b=float(b_values.mean()),
+        difference=difference,
+        ci_low=low,
+        ci_high=high,
+        p_value=p_value,
+        n=len(first),
+        verdict=verdict(
+            Interval(difference, low, high),
+            lower_is_better=is_calibration(metric),
+            p_value=p_value,
+            confidence=confidence,
+        ),
+        labels=tuple(labels),
+        excluded_labels=excluded,
+        config={
             "num_resamples": num_resamples,
             "num_permutations": num_permutations,
             "confidence": confidence,
@@ -155,19 +134,124 @@ def compare_predictions(
             "min_positives": min_positives,
             "unit": "patient" if by_patient else "record",
         },
-    }
-    if len(models) > 2:
-        result["a_values"], result["b_values"] = a_values.tolist(), b_values.tolist()
-    return result
+        a_values=tuple(a_values.tolist()) if several else (),
+        b_values=tuple(b_values.tolist()) if several else (),
+    )
 
 
 def verdict(
-    difference: float, ci_low: float, ci_high: float, p_value: float, metric: str, confidence: float = 0.95
+    difference: Interval, *, lower_is_better: bool = False, p_value: float = 0.0, confidence: float = 0.95
 ) -> str:
-    """What a difference a - b means: "A is better", "B is better" or "within noise". Errors are better when lower."""
-    if ci_low <= 0.0 <= ci_high or p_value > 1.0 - confidence + 1e-12:
-        return "within noise"
-    return "A is better" if (difference > 0.0) != is_calibration(metric) else "B is better"
+    """What a difference a - b means: `A_IS_BETTER`, `B_IS_BETTER` or `WITHIN_NOISE`.
+
+    One model is better if the interval leaves out 0 and the p-value is at most 1 - confidence.
+
+    Args:
+        difference: with its interval.
+        lower_is_better: whether the metric is an error.
+        p_value: of a test, if there was one.
+        confidence: 1 minus the level of the test.
+    """
+    if difference.ci_low <= 0.0 <= difference.ci_high or p_value > 1.0 - confidence + 1e-12:
+        return WITHIN_NOISE
+    return A_IS_BETTER if (difference.value > 0.0) != lower_is_better else B_IS_BETTER
+
+
+def named_verdict(words: str, a: str, b: str) -> str:
+    """A verdict with the names of the models in place of A and B."""
+    return {A_IS_BETTER: f"{a} is better", B_IS_BETTER: f"{b} is better"}.get(words, words)
+
+
+def _excluded_labels(predictions: Predictions, min_positives: int) -> dict[str, LabelResult]:
+    """Labels that cannot be compared, with the reason. Raises ValueError if that is all of them."""
+    names = predictions.label_names
+    positives = dict(zip(names, predictions.targets.sum(axis=0).tolist(), strict=True))
+    reasons = unscorable_labels(predictions.targets, names)
+    for label, count in positives.items():
+        if count < min_positives:
+            reasons.setdefault(label, f"fewer than {min_positives} positives")
+    if len(reasons) == len(names):
+        raise ValueError(f"none of the labels {names} can be compared: {reasons}")
+    return {label: LabelResult(positives[label], reason=reason) for label, reason in reasons.items()}
+
+
+def _p_value(difference: float, permuted: np.ndarray) -> float:
+    """Share of the permutations, the observed one among them, with a difference at least as large."""
+    # The allowance is for sums of the same numbers in another order, as when A and B are one model.
+    at_least = np.count_nonzero(np.abs(permuted) >= abs(difference) - 1e-12)
+    return float((1 + at_least) / (1 + len(permuted)))
+
+
+class _Sides:
+    """The models of A and of B, prepared for one metric.
+
+    Args:
+        targets: bool (records, labels).
+        a_scores, b_scores: float64 (records, labels) of every model of either side.
+        metric: one of `comparison_metrics`.
+    """
+
+    def __init__(
+        self, targets: np.ndarray, a_scores: Sequence[np.ndarray], b_scores: Sequence[np.ndarray], metric: str
+    ) -> None:
+        self.targets, self.a_scores, self.b_scores, self.metric = targets, a_scores, b_scores, metric
+        self.models = [_metrics_of(targets, scores, metric) for scores in (*a_scores, *b_scores)]
+
+    def values_of(self, values: Sequence[MultilabelValues]) -> tuple[np.ndarray, np.ndarray]:
+        """The metric of the models of A and of B on the records themselves, each (models,)."""
+        every_label = np.ones(self.targets.shape[1], dtype=bool)
+        found = np.array([each.over_labels(every_label)[self.metric][0] for each in values])
+        return found[: len(self.a_scores)], found[len(self.a_scores) :]
+
+    def estimates_of(
+        self,
+        points: Sequence[MultilabelValues],
+        samples: Sequence[MultilabelValues],
+        patient_ids: Sequence[str | None] | None,
+    ) -> tuple[Estimates, Estimates]:
+        """The metric of A and of B, each the mean over its models, ready for intervals."""
+        every_label = np.ones(self.targets.shape[1], dtype=bool)
+        name = self.metric.removeprefix("macro_").removeprefix("micro_")
+        found = []
+        for side in (slice(len(self.a_scores)), slice(len(self.a_scores), None)):
+            per_label, micro = estimates_of(
+                points[side], samples[side], self.targets, pooled=every_label, patient_ids=patient_ids
+            )
+            found.append((micro if self.metric.startswith("micro_") else per_label)[name])
+        return found[0], found[1]
+
+    def permuted_differences(self, num_permutations: int, seed: int, units: np.ndarray) -> np.ndarray:
+        """The difference of the metric in every permutation, float64 (permutations,).
+
+        The rows of both models are stacked. A permutation is a weighting that takes one row of each record: the model
+        "A" of a permutation is the weights, and the model "B" is what they leave.
+
+        Args:
+            num_permutations, seed: of the test.
+            units: int64 (records,), what is swapped together.
+        """
+        a_scores = [_exchangeable(scores, self.metric) for scores in self.a_scores]
+        b_scores = [_exchangeable(scores, self.metric) for scores in self.b_scores]
+        if len(a_scores) == len(b_scores):
+            pairs = list(zip(a_scores, b_scores, strict=True))
+        else:
+            pairs = [(a, b) for a in a_scores for b in b_scores]
+        both_targets = np.concatenate([self.targets, self.targets])
+        models = [_metrics_of(both_targets, np.concatenate(pair), self.metric) for pair in pairs]
+        every_label = np.ones(self.targets.shape[1], dtype=bool)
+        num_records = len(self.targets)
+        differences = np.empty(num_permutations)
+        size = max(1, _MAX_WEIGHTS // (4 * num_records))
+        for start in range(0, num_permutations, size):
+            count = min(size, num_permutations - start)
+            generator = np.random.default_rng([seed, start, num_records])
+            swapped = generator.integers(2, size=(num_records, count), dtype=np.int32)[units]
+            weights = np.concatenate([1 - swapped, swapped])
+            weights = np.concatenate([weights, 1 - weights], axis=1)
+            values = _same_for_all_labels(models, weights)
+            mean = np.mean([value.over_labels(every_label)[self.metric] for value in values], axis=0)
+            differences[start : start + count] = mean[:count] - mean[count:]
+        return differences
 
 
 def _metrics_of(targets: np.ndarray, scores: np.ndarray, metric: str) -> MultilabelMetrics:
@@ -203,42 +287,6 @@ def _units(patient_ids: Sequence[str | None] | None, num_records: int) -> np.nda
         if patient is not None:
             units[record] = numbers.setdefault(patient, record)
     return units
-
-
-def _permuted_differences(
-    targets: np.ndarray,
-    a_scores: Sequence[np.ndarray],
-    b_scores: Sequence[np.ndarray],
-    metric: str,
-    num_permutations: int,
-    seed: int,
-    units: np.ndarray,
-) -> np.ndarray:
-    """The difference of the metric in every permutation, float64 (permutations,).
-
-    The rows of both models lie below one another, and a permutation is a weighting that takes one row of each record:
-    the model "A" of a permutation is the weights, and the model "B" what they leave.
-    """
-    if len(a_scores) == len(b_scores):
-        pairs = list(zip(a_scores, b_scores, strict=True))
-    else:
-        pairs = [(a, b) for a in a_scores for b in b_scores]
-    both_targets = np.concatenate([targets, targets])
-    models = [_metrics_of(both_targets, np.concatenate(pair), metric) for pair in pairs]
-    every_label = np.ones(targets.shape[1], dtype=bool)
-    num_records = len(targets)
-    differences = np.empty(num_permutations)
-    size = max(1, _MAX_WEIGHTS // (4 * num_records))
-    for start in range(0, num_permutations, size):
-        count = min(size, num_permutations - start)
-        generator = np.random.default_rng([seed, start, num_records])
-        swapped = generator.integers(2, size=(num_records, count), dtype=np.int32)[units]
-        weights = np.concatenate([1 - swapped, swapped])
-        weights = np.concatenate([weights, 1 - weights], axis=1)
-        values = _same_for_all_labels(models, weights)
-        mean = np.mean([value.over_labels(every_label)[metric] for value in values], axis=0)
-        differences[start : start + count] = mean[:count] - mean[count:]
-    return differences
 
 
 def _same_for_all_labels(models: Sequence[MultilabelMetrics], weights: np.ndarray) -> list[MultilabelValues]:

@@ -1,14 +1,12 @@
 """Where a model errs, and where two of them differ: by label, age, sex, device, signal quality, number of labels.
 
-The error of a record is its share in the AUROC (`misranking`), so the numbers here add up to those of ranking.py.
-Which groups a record belongs to is said in `record_groups`; what is drawn of the worst ones, in the command.
+The error of a record is its share in 1 - AUROC (`misranking`), so the numbers here add up to those of ranking.py.
+`record_groups` says which groups a record belongs to. The command draws the worst records.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import datasets
 import numpy as np
@@ -17,6 +15,7 @@ from scipy.stats import rankdata
 from merit_hf.evaluation.metrics.ranking import unscorable_labels
 
 from .predictions import Predictions
+from .results import GroupDifference
 
 AGE_BANDS = (0, 40, 60, 80)  # years; each band begins here
 QUALITY_COLUMNS = ("baseline_drift", "static_noise", "burst_noise", "electrodes_problems")
@@ -126,20 +125,6 @@ def roughness(dataset: datasets.Dataset) -> np.ndarray:
     return np.array(values)
 
 
-@dataclass(frozen=True)
-class GroupDifference:
-    """Mean error of two models in one group of records, and the paired difference a − b with its interval."""
-
-    by: str
-    group: str
-    n: int
-    a: float
-    b: float
-    difference: float
-    ci_low: float
-    ci_high: float
-
-
 def group_differences(
     a: Predictions,
     b: Predictions,
@@ -194,24 +179,6 @@ def worst_records(predictions: Predictions, number: int, than: Predictions | Non
     if than is not None:
         errors = errors - record_errors(than)
     return [int(position) for position in np.argsort(-errors, kind="stable")[:number]]
-
-
-def differences_table(differences: Sequence[GroupDifference], names: tuple[str, str] = ("a", "b")) -> str:
-    """Short text table of `group_differences`; a star marks intervals without zero."""
-    rows = [["", "records", *names, "difference"]]
-    for entry in differences:
-        star = " *" if entry.ci_low > 0 or entry.ci_high < 0 else ""
-        interval = f"{entry.difference:+.3f} [{entry.ci_low:+.3f}, {entry.ci_high:+.3f}]{star}"
-        rows.append([f"{entry.by} {entry.group}", str(entry.n), f"{entry.a:.3f}", f"{entry.b:.3f}", interval])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
-
-
-def result_of(differences: Sequence[GroupDifference]) -> list[dict[str, Any]]:
-    """The differences as plain JSON."""
-    return [vars(entry) for entry in differences]
 
 
 def _age_band(age: float | None) -> str:

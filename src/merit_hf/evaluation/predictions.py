@@ -1,8 +1,8 @@
 """Predictions: the scores of one model on one task of one split, in memory and as a Parquet file.
 
-Everything that results.py and comparison.py say follows from such files, so that anyone can recompute it. The file has
-one row a record: `ecg_id`, `patient_id` (null where unknown), `scores` (float64, one a label) and `labels` (bool, one
-a label); the names of the labels and the kind of the scores stand as JSON under "merit_hf" in the file's metadata.
+Everything in classification_result.py and comparison.py follows from such files, so that anyone can recompute it. A
+file has one row a record: `ecg_id`, `patient_id` (null where unknown), `scores` (float64, one a label) and `labels`
+(bool, one a label). Its metadata hold the names of the labels and the kind of the scores, as JSON under "merit_hf".
 No metric is defined here (ranking.py).
 """
 
@@ -20,8 +20,8 @@ import numpy as np
 
 from merit_hf.evaluation.metrics.ranking import check_targets_and_scores
 
+from .atomic_file import atomic_file
 from .targets import TaskTargets
-from .whole_file import whole_file
 
 ScoreKind = Literal["probability", "similarity"]
 _METADATA_KEY = b"merit_hf"
@@ -42,7 +42,7 @@ class Predictions:
             the first alone.
 
     Raises:
-        ValueError: lengths disagree, ids or label names stand twice, scores are not finite, or probabilities do not
+        ValueError: lengths disagree, ids or label names occur twice, scores are not finite, or probabilities do not
             lie between 0 and 1.
     """
 
@@ -142,7 +142,7 @@ def write_predictions(predictions: Predictions, path: str | os.PathLike[str]) ->
             "labels": pa.ListArray.from_arrays(offsets, pa.array(predictions.targets.ravel())),
         }
     ).replace_schema_metadata({_METADATA_KEY: json.dumps(about, ensure_ascii=False).encode()})
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         pq.write_table(table, file)
 
 

@@ -1,262 +1,386 @@
-"""Results of an evaluation: the one JSON layout that every command writes, and the short table it prints.
+"""Results of an evaluation: a type for each kind, and the JSON layout that every command writes.
 
     {"task", "split", "n", "model", "config",
-     "metrics":   {name: {"value", "ci_low", "ci_high"}},
-     "per_label": {label: {"positives", "auroc", "auroc_ci_low", "auroc_ci_high", "auprc", ..., "threshold_oracle"}},
+     "metrics":   {name: {"value", "ci_low", "ci_high"[, "values"]}},
+     "per_label": {label: {"positives", "auroc", "auroc_ci_low", "auroc_ci_high", "auprc", ..., "thresholds_oracle"}},
      "excluded_labels": {label: {"positives", "reason"}},
-     "calibration": {"temperature", "left_alone"}}          (of probabilities, where there are validation records)
+     "calibration": {"temperatures", "left_alone"}}         (of probabilities, where there are validation records)
 
-A baseline stands beside it as one more entry of the same shape, named for what it is ("untrained"). Where an entry is
-the mean over several models (seeds), values are means, each metric also lists the single `values`, and the interval is
-that of the mean: all models are resampled alike. No metric is defined here (multilabel.py, intervals.py).
+A result may be the mean over several models (seeds). Then each metric also lists the single `values`, and the interval
+is that of the mean. Whatever each model has of its own (thresholds, temperatures, number of validation positives) is a
+list with one entry a model, also where there is only one model. No metric is computed here (classification_result.py).
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
+from .atomic_file import write_text_atomically
+from .plain_json import PlainJson, to_plain
 
-from merit_hf.evaluation.metrics.calibration import Calibration, fit_platt, fit_temperature
-from merit_hf.evaluation.metrics.intervals import bootstrap, bootstrap_interval
-from merit_hf.evaluation.metrics.multilabel import MultilabelMetrics, evaluate
-from merit_hf.evaluation.metrics.ranking import unscorable_labels
-from merit_hf.evaluation.metrics.thresholds import FIXED_THRESHOLD, best_f1_thresholds
+MEAN = "mean"  # key of the mean over all measurements of a structure probe
 
-from .predictions import Predictions, as_runs
-from .whole_file import whole_file
-
-Result = dict[str, Any]
+_LOW, _HIGH, _THRESHOLDS = "_ci_low", "_ci_high", "thresholds_"
 
 
-def classification_result(
-    test: Predictions | Sequence[Predictions],
-    validation: Predictions | Sequence[Predictions] | None = None,
-    *,
-    task: str,
-    split: str,
-    model: str,
-    config: Mapping[str, Any],
-    num_resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-    min_positives: int = 1,
-    by_patient: bool = False,
-) -> Result:
-    """The result entry of one model, or of the mean over several models (seeds) on the same records.
+@dataclass(frozen=True)
+class Interval(PlainJson):
+    """An estimate with both ends of its confidence interval."""
 
-    Metrics: macro and micro AUROC, AUPRC and F1 with the thresholds of rule "oracle"; with validation those of rule
-    "val"; of probabilities those of rule "fixed", Brier score and calibration error, and with validation the latter
-    two after temperature and after Platt scaling. In every resample the thresholds of "oracle" are chosen anew, the
-    others and the calibrations stay as they are. Micro averages pool the labels that the macro averages take.
+    value: float
+    ci_low: float
+    ci_high: float
+
+
+@dataclass(frozen=True)
+class Metric(Interval):
+    """A metric of one model or of the mean over several. `values` lists the single models of a mean."""
+
+    values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelResult(PlainJson):
+    """Results for one label.
+
+    Attributes:
+        positives: test records that carry the label.
+        metrics: name -> metric; empty if the label cannot be scored.
+        thresholds: rule ("fixed", "val" or "oracle") -> the threshold of each model.
+        validation_positives: validation records that carry the label, for each model; empty without validation.
+        reason: why the label is left out of the averages; empty if it is not.
+    """
+
+    positives: int
+    metrics: dict[str, Interval] = field(default_factory=dict)
+    thresholds: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    validation_positives: tuple[int, ...] = ()
+    reason: str = ""
+
+    def as_plain(self) -> dict[str, Any]:
+        """One flat object: "auroc", "auroc_ci_low", "auroc_ci_high", ..., "thresholds_val", ..."""
+        plain: dict[str, Any] = {"positives": self.positives}
+        if self.validation_positives:
+            plain["validation_positives"] = list(self.validation_positives)
+        for name, metric in self.metrics.items():
+            plain |= {name: metric.value, f"{name}{_LOW}": metric.ci_low, f"{name}{_HIGH}": metric.ci_high}
+        for rule, thresholds in self.thresholds.items():
+            plain[f"{_THRESHOLDS}{rule}"] = list(thresholds)
+        if self.reason:
+            plain["reason"] = self.reason
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> LabelResult:
+        """The object of what `as_plain` returned, or of the same after JSON."""
+        names = [name for name in plain if f"{name}{_LOW}" in plain]
+        return cls(
+            plain["positives"],
+            {name: Interval(plain[name], plain[f"{name}{_LOW}"], plain[f"{name}{_HIGH}"]) for name in names},
+            {
+                name.removeprefix(_THRESHOLDS): tuple(thresholds)
+                for name, thresholds in plain.items()
+                if name.startswith(_THRESHOLDS)
+            },
+            tuple(plain.get("validation_positives", ())),
+            plain.get("reason", ""),
+        )
+
+
+@dataclass(frozen=True)
+class CalibrationResult(PlainJson):
+    """The temperature of each model, and the labels that validation records say nothing about."""
+
+    temperatures: tuple[float, ...]
+    left_alone: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison(PlainJson):
+    """Model A against model B on the same records.
+
+    Attributes:
+        metric: what is compared.
+        a, b: the metric of each side, the mean over its models.
+        difference, ci_low, ci_high: a - b with its interval.
+        p_value: of the permutation test.
+        n: records.
+        verdict: see `comparison.verdict`.
+        labels: labels that are compared.
+        excluded_labels: labels that are not.
+        config: how it was computed.
+        a_values, b_values: the metric of every single model, where there are several.
+    """
+
+    metric: str
+    a: float
+    b: float
+    difference: float
+    ci_low: float
+    ci_high: float
+    p_value: float
+    n: int
+    verdict: str
+    labels: tuple[str, ...]
+    excluded_labels: dict[str, LabelResult]
+    config: dict[str, Any]
+    a_values: tuple[float, ...] = ()
+    b_values: tuple[float, ...] = ()
+
+    @property
+    def interval(self) -> Interval:
+        """The difference with its interval."""
+        return Interval(self.difference, self.ci_low, self.ci_high)
+
+
+@dataclass(frozen=True)
+class Result(PlainJson):
+    """Metrics of one model, or of the mean over several, on one task of one split.
+
+    Attributes:
+        task, split, model: what was evaluated.
+        n: records.
+        config: all other settings that the numbers depend on; plain JSON.
+        metrics: over the labels.
+        per_label: labels that take part in the averages.
+        excluded_labels: labels that do not, each with its reason.
+        calibration: of probabilities, where there are validation records.
+        untrained: the same for untrained models of the same architecture.
+        against_untrained: this model as A against the untrained ones as B.
+    """
+
+    task: str
+    split: str
+    n: int
+    model: str
+    config: dict[str, Any]
+    metrics: dict[str, Metric]
+    per_label: dict[str, LabelResult]
+    excluded_labels: dict[str, LabelResult]
+    calibration: CalibrationResult | None = None
+    untrained: Result | None = None
+    against_untrained: Comparison | None = None
+
+
+# --- distribution shift ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Drop(PlainJson):
+    """What is lost from the source to the target corpus; per label for each of "auroc" and "auprc"."""
+
+    macro_auroc: Interval
+    macro_auprc: Interval
+    per_label: dict[str, dict[str, Interval]]
+
+
+@dataclass(frozen=True)
+class ShiftResult(PlainJson):
+    """One probe on two corpora. The fields with defaults stay empty if no label can be scored on both.
+
+    Attributes:
+        label_map: `LabelMap.as_plain()`.
+        labels: shared labels that are scored.
+        excluded_labels: shared labels that are not -> reason.
+        model, config: what was evaluated.
+        n: records of the task: "train", "validation" and "test" of the source, and "target".
+        probe: what validation chose.
+        source, target: results over the same labels.
+        drop: source minus target.
+    """
+
+    label_map: dict[str, Any]
+    labels: tuple[str, ...]
+    excluded_labels: dict[str, str]
+    model: str
+    config: dict[str, Any]
+    n: dict[str, int]
+    probe: dict[str, Any] | None = None
+    source: Result | None = None
+    target: Result | None = None
+    drop: Drop | None = None
+
+
+# --- robustness ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PairedDifference(Interval):
+    """A difference with the p-value of its permutation test."""
+
+    p_value: float
+
+
+@dataclass(frozen=True)
+class LevelResult(PlainJson):
+    """One strength of a perturbation.
+
+    Attributes:
+        perturbation: `Perturbation.as_plain()`.
+        n: records that still have a signal in the leads of the model.
+        metrics: as in `Result`.
+        per_label: label -> AUROC.
+        difference: metric -> this level minus the same records undisturbed; None if the level changes nothing.
+        reason: why the level cannot be scored. Then metrics, labels and differences are empty.
+    """
+
+    perturbation: dict[str, Any]
+    n: int
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    per_label: dict[str, float] = field(default_factory=dict)
+    difference: dict[str, PairedDifference] | None = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class CurveResult(PlainJson):
+    """All levels of one perturbation, from none to strong."""
+
+    title: str
+    levels: dict[str, LevelResult]
+
+
+@dataclass(frozen=True)
+class RobustnessResult(PlainJson):
+    """One model on the clean records of a split, and at every level of every curve."""
+
+    task: str
+    split: str
+    n: int
+    model: str
+    config: dict[str, Any]
+    clean: Result
+    curves: dict[str, CurveResult]
+
+
+# --- structure probe -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class JudgedDifference(Interval):
+    """A difference with its verdict (`comparison.verdict`)."""
+
+    verdict: str
+
+
+@dataclass(frozen=True)
+class MeasurementFacts(PlainJson):
+    """Test records that have a measurement, its number of columns, and whether they are cosine and sine."""
+
+    n: int
+    columns: int
+    circular: bool
+
+
+@dataclass(frozen=True)
+class EncoderDifference(PlainJson):
+    """Encoder A minus encoder B: measurement, or "mean" -> paired difference of R²."""
+
+    a: str
+    b: str
+    measurements: dict[str, JudgedDifference]
+
+
+@dataclass(frozen=True)
+class StructureResult(PlainJson):
+    """R² of every measurement from the features of every encoder.
+
+    Attributes:
+        split, n: test split and its number of records.
+        config: all other settings that the numbers depend on.
+        measurements: those that were predicted.
+        encoders: encoder -> measurement, or "mean" -> R².
+        differences: of every two encoders.
+        excluded_measurements: those that could not be judged -> reason.
+    """
+
+    split: str
+    n: int
+    config: dict[str, Any]
+    measurements: dict[str, MeasurementFacts]
+    encoders: dict[str, dict[str, Metric]]
+    differences: tuple[EncoderDifference, ...]
+    excluded_measurements: dict[str, str]
+
+
+# --- error analysis --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GroupDifference(PlainJson):
+    """Mean error of two models in one group of records, and the paired difference a - b with its interval."""
+
+    by: str
+    group: str
+    n: int
+    a: float
+    b: float
+    difference: float
+    ci_low: float
+    ci_high: float
+
+    @property
+    def interval(self) -> Interval:
+        """The difference with its interval."""
+        return Interval(self.difference, self.ci_low, self.ci_high)
+
+
+# --- benchmark -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BenchmarkResult(PlainJson):
+    """The result of one protocol on a task of a corpus."""
+
+    corpus: str
+    protocol: str
+    result: Result
+
+    def as_plain(self) -> dict[str, Any]:
+        """One flat object: corpus and protocol, then the result."""
+        return {"corpus": self.corpus, "protocol": self.protocol, **self.result.as_plain()}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> BenchmarkResult:
+        """The object of what `as_plain` returned, or of the same after JSON."""
+        result = {name: value for name, value in plain.items() if name not in ("corpus", "protocol")}
+        return cls(plain["corpus"], plain["protocol"], Result.from_plain(result))
+
+
+@dataclass(frozen=True)
+class BenchmarkComparison(PlainJson):
+    """Two models by one protocol on a task of a corpus."""
+
+    corpus: str
+    task: str
+    protocol: str
+    model_a: str
+    model_b: str
+    comparison: Comparison
+
+    def as_plain(self) -> dict[str, Any]:
+        """One flat object: what is compared, then the comparison."""
+        plain = super().as_plain()
+        comparison = plain.pop("comparison")
+        return {**plain, **comparison}
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def write_results(results: Any, path: str | os.PathLike[str]) -> None:
+    """Writes a results file whole or not at all.
 
     Args:
-        test: predictions of one model, or of several on the same records.
-        validation: those of the same models, in the same order, on validation records; each model may have its own.
-        task, split, model: what was evaluated, as text.
-        config: everything else that made the numbers; must be plain JSON.
-        num_resamples, confidence, seed: of the bootstrap intervals (see intervals.py).
-        min_positives: labels with fewer positive test records are left out of `per_label` and of all averages, and
-            stand in `excluded_labels` with their metrics. If it is above 1, "macro_auroc_all_labels" and the like are
-            the averages with them. Labels without positives or without negatives are left out of both.
-        by_patient: draw patients instead of records for the intervals (see `intervals.PatientDraws`).
-
-    Raises:
-        ValueError: no label has both positives and negatives or min_positives of them; predictions do not belong
-            together; validation shares records with test.
-    """
-    runs = as_runs(test, "test")
-    targets, label_names = runs[0].targets, runs[0].label_names
-    validation_runs = _validation_runs(validation, runs)
-    reasons = unscorable_labels(targets, label_names)
-    if len(reasons) == len(label_names):
-        raise ValueError(f"none of the labels {label_names} has both positives and negatives: {reasons}")
-    scored = np.array([name not in reasons for name in label_names])
-    positives = targets.sum(axis=0)
-    kept = positives[scored] >= min_positives
-    if not kept.any():
-        raise ValueError(
-            f"none of the {len(label_names)} labels has min_positives={min_positives} positive records, the most is "
-            f"{positives[scored].max()}; lower min_positives"
-        )
-    scored_names = [name for name in label_names if name not in reasons]
-    prepared = [
-        _Prepared(run, None if validation_runs is None else validation_runs[index], scored, kept)
-        for index, run in enumerate(runs)
-    ]
-    models = [each.metrics for each in prepared]
-    points = evaluate(models)
-    samples = bootstrap(
-        models,
-        scored_names,
-        num_resamples=num_resamples,
-        seed=seed,
-        patient_ids=runs[0].patient_ids if by_patient else None,
-    )
-
-    metrics: dict[str, dict[str, Any]] = {}
-
-    def add(labels: np.ndarray, suffix: str, chosen: str) -> None:
-        point_sets = [point.over_labels(labels) for point in points]
-        sample_sets = [sample.over_labels(labels) for sample in samples]
-        for name in point_sets[0]:
-            if not name.startswith(chosen):
-                continue
-            values = [float(point[name][0]) for point in point_sets]
-            value = float(np.mean(values))
-            mean_samples = np.mean([sample[name] for sample in sample_sets], axis=0)
-            low, high = bootstrap_interval(mean_samples, value, confidence)
-            metrics[name + suffix] = {"value": value, "ci_low": float(low), "ci_high": float(high)}
-            if len(runs) > 1:
-                metrics[name + suffix]["values"] = values
-
-    add(kept, "", "")
-    if min_positives > 1:
-        add(np.ones_like(kept), "_all_labels", "macro_")
-
-    point_means = {
-        name: np.mean([point.per_label[name][:, 0] for point in points], axis=0) for name in points[0].per_label
-    }
-    sample_means = {
-        name: np.mean([sample.per_label[name] for sample in samples], axis=0) for name in samples[0].per_label
-    }
-    rows: dict[str, dict[str, Any]] = {}
-    for row, label in enumerate(scored_names):
-        entry: dict[str, Any] = {"positives": int(positives[scored][row])}
-        if validation_runs is not None:
-            column = label_names.index(label)
-            counts = [int(run.targets[:, column].sum()) for run in validation_runs]
-            one = len(set(counts)) == 1
-            entry.update({"validation_positives": counts[0]} if one else {"validation_positives_each": counts})
-        for name, values in point_means.items():
-            entry[name] = float(values[row])
-            low, high = bootstrap_interval(sample_means[name][row], entry[name], confidence)
-            entry[f"{name}_ci_low"], entry[f"{name}_ci_high"] = float(low), float(high)
-        for rule in prepared[0].thresholds:
-            used = [float(each.thresholds[rule][row]) for each in prepared]
-            # The mean of several thresholds is nothing that anybody used.
-            entry.update({f"threshold_{rule}": used[0]} if len(used) == 1 else {f"thresholds_{rule}": used})
-        rows[label] = entry
-
-    excluded: dict[str, dict[str, Any]] = {}
-    for column, label in enumerate(label_names):
-        if label in reasons:
-            excluded[label] = {"positives": int(positives[column]), "reason": reasons[label]}
-        elif positives[column] < min_positives:
-            excluded[label] = {**rows.pop(label), "reason": f"fewer than {min_positives} positives"}
-    result: Result = {
-        "task": task,
-        "split": split,
-        "n": len(runs[0]),
-        "model": model,
-        "config": {
-            **config,
-            "num_resamples": num_resamples,
-            "confidence": confidence,
-            "bootstrap_seed": seed,
-            "bootstrap_unit": "patient" if by_patient else "record",
-            "min_positives": min_positives,
-        },
-        "metrics": metrics,
-        "per_label": rows,
-        "excluded_labels": excluded,
-    }
-    if prepared[0].calibrations:
-        temperatures = [float(1.0 / each.calibrations["_temperature"].slopes[0]) for each in prepared]
-        result["calibration"] = {
-            **({"temperature": temperatures[0]} if len(runs) == 1 else {"temperatures": temperatures}),
-            "left_alone": prepared[0].calibrations["_platt"].left_alone,
-        }
-    return result
-
-
-class _Prepared:
-    """One model with the thresholds and calibrations that its validation records give."""
-
-    def __init__(
-        self, test: Predictions, validation: Predictions | None, scored: np.ndarray, kept: np.ndarray
-    ) -> None:
-        scores = test.scores[:, scored]
-        self.thresholds: dict[str, np.ndarray] = {}
-        self.calibrations: dict[str, Calibration] = {}
-        probabilities: dict[str, np.ndarray] = {}
-        if test.score_kind == "probability":
-            self.thresholds["fixed"] = np.full(scores.shape[1], FIXED_THRESHOLD)
-            probabilities[""] = scores
-        if validation is not None:
-            self.thresholds["val"] = best_f1_thresholds(validation.targets, validation.scores)[scored]
-            if test.score_kind == "probability":
-                for suffix, fit in (("_temperature", fit_temperature), ("_platt", fit_platt)):
-                    calibration = fit(validation.targets, validation.scores, validation.label_names)
-                    self.calibrations[suffix] = calibration
-                    probabilities[suffix] = calibration(test.scores)[:, scored]
-        self.metrics = MultilabelMetrics(
-            test.targets[:, scored], scores, thresholds=self.thresholds, probabilities=probabilities, pooled=kept
-        )
-        self.thresholds["oracle"] = self.metrics.oracle_thresholds()
-
-
-def _validation_runs(
-    validation: Predictions | Sequence[Predictions] | None, test: Sequence[Predictions]
-) -> list[Predictions] | None:
-    if validation is None:
-        return None
-    given = [validation] if isinstance(validation, Predictions) else list(validation)
-    if len(given) != len(test):
-        raise ValueError(
-            f"validation must hold predictions of the same models as test, got {len(given)} and {len(test)}"
-        )
-    runs = [run.with_labels(test[0].label_names) for run in given]
-    for run in runs:
-        if len(run) == 0:
-            raise ValueError("validation holds no records; pass validation=None to leave out what is fitted on it")
-        if run.score_kind != test[0].score_kind:
-            raise ValueError(f"validation must have test's score_kind {test[0].score_kind!r}, got {run.score_kind!r}")
-        if shared := sorted(set(run.ecg_ids) & set(test[0].ecg_ids)):
-            raise ValueError(
-                f"validation and test share {len(shared)} records, e.g. {shared[0]!r}: thresholds and calibration "
-                "must not be chosen on test records"
-            )
-    return runs
-
-
-def write_results(results: Result | Sequence[Result], path: str | os.PathLike[str]) -> None:
-    """Write a results file whole or not at all.
+        results: typed results, or dictionaries and lists that hold them.
+        path: JSON file; missing folders are made.
 
     Raises:
         ValueError: a number is NaN or infinite, which JSON does not know.
     """
-    text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    with whole_file(path) as file:
-        file.write(text.encode())
-
-
-def results_table(entries: Mapping[str, Result]) -> str:
-    """A short table of results side by side: the metrics with intervals, then the AUROC of every label.
-
-    Args:
-        entries: column title -> result, all over the same labels, e.g. {"trained": ..., "untrained": ...}.
-    """
-    first = next(iter(entries.values()))
-    rows = [["", "positives", *entries]]
-    for name in first["metrics"]:
-        cells = []
-        for entry in entries.values():
-            metric = entry["metrics"].get(name)
-            cells.append(f"{metric['value']:.3f} [{metric['ci_low']:.3f}, {metric['ci_high']:.3f}]" if metric else "")
-        rows.append([name, "", *cells])
-    for label, values in first["per_label"].items():
-        cells = [
-            f"{line['auroc']:.3f} [{line['auroc_ci_low']:.3f}, {line['auroc_ci_high']:.3f}]"
-            for line in (entry["per_label"][label] for entry in entries.values())
-        ]
-        rows.append([f"  AUROC {label}", str(values["positives"]), *cells])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.insert(1, "-" * max(len(line) for line in lines))
-    for label, why in first["excluded_labels"].items():
-        lines.append(f"  left out: {label} ({why['reason']})")
-    return "\n".join(lines)
+    text = json.dumps(to_plain(results), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text_atomically(text + "\n", path)

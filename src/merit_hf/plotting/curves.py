@@ -15,6 +15,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from merit_hf.evaluation.results import RobustnessResult
+
 from .style import GREY, GRID, INK, TRAINED, TRUTH, UNTRAINED, quiet_axes
 
 _COLORS = (TRAINED, TRUTH, UNTRAINED, INK, GREY)
@@ -67,7 +69,7 @@ def plot_training_curves(metrics: str | os.PathLike[str] | Sequence[Mapping[str,
     return figure
 
 
-def plot_robustness(results: Mapping[str, Mapping[str, Any]], metric: str = "macro_auroc") -> Figure:
+def plot_robustness(results: Mapping[str, RobustnessResult], metric: str = "macro_auroc") -> Figure:
     """Robustness curves of one or several models: a panel a curve, levels from left to right, intervals as bars.
 
     Args:
@@ -81,10 +83,10 @@ def plot_robustness(results: Mapping[str, Mapping[str, Any]], metric: str = "mac
         raise ValueError("results is empty: give at least one result of robustness")
     first = next(iter(results.values()))
     for name, result in results.items():
-        if metric not in result["clean"]["metrics"]:
-            known = ", ".join(result["clean"]["metrics"])
+        if metric not in result.clean.metrics:
+            known = ", ".join(result.clean.metrics)
             raise ValueError(f"metric {metric!r} is not in the results of {name!r}, which have {known}")
-    curves = first["curves"]
+    curves = first.curves
     columns = min(3, len(curves))
     num_rows = math.ceil(len(curves) / columns)
     figure = Figure(figsize=(3.9 * columns, 3.3 * num_rows), dpi=150, layout="constrained")
@@ -92,29 +94,29 @@ def plot_robustness(results: Mapping[str, Mapping[str, Any]], metric: str = "mac
     for position, (curve, about) in enumerate(curves.items()):
         axes = figure.add_subplot(num_rows, columns, position + 1, sharey=top)
         top = top or axes
-        levels = list(about["levels"])
+        levels = list(about.levels)
         for number, (name, result) in enumerate(results.items()):
             color = _COLORS[number % len(_COLORS)]
             shift = 0.12 * (number - (len(results) - 1) / 2)
-            found = result["curves"].get(curve, {"levels": {}})["levels"]
+            found = result.curves[curve].levels if curve in result.curves else {}
             scored = [
-                (levels.index(level), found[level]["metrics"][metric]) for level in levels if _is_scored(found, level)
+                (place, found[level].metrics[metric])
+                for place, level in enumerate(levels)
+                if level in found and not found[level].reason
             ]
             if not scored:
                 continue
             places = [place + shift for place, _ in scored]
-            values = [each["value"] for _, each in scored]
+            values = [each.value for _, each in scored]
             ends = [
-                [each["value"] - each["ci_low"] for _, each in scored],
-                [each["ci_high"] - each["value"] for _, each in scored],
+                [each.value - each.ci_low for _, each in scored],
+                [each.ci_high - each.value for _, each in scored],
             ]
             axes.errorbar(
                 places, values, ends, color=color, marker="o", markersize=3.5, linewidth=1.2, capsize=2, label=name
             )
-            axes.axhline(
-                result["clean"]["metrics"][metric]["value"], color=color, linewidth=0.8, linestyle=(0, (4, 3))
-            )
-        axes.set_title(about["title"], loc="left", fontsize=9, color=INK, weight="bold")
+            axes.axhline(result.clean.metrics[metric].value, color=color, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.set_title(about.title, loc="left", fontsize=9, color=INK, weight="bold")
         # Names are long where levels are not numbers.
         tilted = max(map(len, levels)) > 4
         axes.set_xticks(range(len(levels)), levels, rotation=35 if tilted else 0, ha="right" if tilted else "center")
@@ -138,7 +140,3 @@ def _read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         except json.JSONDecodeError as error:
             raise ValueError(f"{file}, line {number} is not JSON ({error.msg}): {line[:60]!r}") from None
     return rows
-
-
-def _is_scored(levels: Mapping[str, Any], level: str) -> bool:
-    return level in levels and "reason" not in levels[level]

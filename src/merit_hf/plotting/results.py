@@ -6,15 +6,14 @@ Only drawing lives here (needs `merit-hf[plot]`); what is drawn are predictions 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from merit_hf.evaluation.predictions import Predictions
-from merit_hf.evaluation.results import Result
+from merit_hf.evaluation.results import Comparison, Result
 
 from .style import GREY, GRID, INK, TRAINED, TRUTH, quiet_axes
 
@@ -38,14 +37,14 @@ def plot_intervals(results: Mapping[str, Mapping[str, Result]], metric: str = "m
         axes = figure.add_subplot(rows, columns, position + 1)
         names = list(models)[::-1]  # matplotlib counts from below
         for height, name in enumerate(names):
-            entry = models[name]["metrics"][metric]
-            low, high = entry["ci_low"], entry["ci_high"]
+            entry = models[name].metrics[metric]
+            low, high = entry.ci_low, entry.ci_high
             axes.plot([low, high], [height, height], color=TRAINED, linewidth=2, solid_capstyle="butt")
-            axes.plot(entry["value"], height, "o", color=TRAINED, markersize=5)
-            if "values" in entry:
-                axes.plot(entry["values"], [height] * len(entry["values"]), "|", color=INK, markersize=7)
+            axes.plot(entry.value, height, "o", color=TRAINED, markersize=5)
+            if entry.values:
+                axes.plot(entry.values, [height] * len(entry.values), "|", color=INK, markersize=7)
             axes.annotate(
-                f"{entry['value']:.3f}",
+                f"{entry.value:.3f}",
                 (high, height),
                 (4, 0),
                 textcoords="offset points",
@@ -168,24 +167,25 @@ def plot_co_occurrence(predictions: Predictions, thresholds: Mapping[str, float]
     return figure
 
 
-def plot_difference(differences: Sequence[Mapping[str, Any]]) -> Figure:
+def plot_difference(differences: Mapping[str, Comparison]) -> Figure:
     """Paired differences with their intervals, zero marked.
 
     Args:
-        differences: entries of `comparison.compare_predictions`, each with a `title`.
+        differences: title -> comparison, all of one metric.
     """
     if not differences:
         raise ValueError("differences is empty: give at least one comparison")
     figure = Figure(figsize=(6.4, 0.9 + 0.3 * len(differences)), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    for height, entry in enumerate(reversed(differences)):
-        axes.plot([entry["ci_low"], entry["ci_high"]], [height, height], color=TRAINED, linewidth=2)
-        axes.plot(entry["difference"], height, "o", color=TRAINED, markersize=5)
+    titles = list(differences)[::-1]  # matplotlib counts from below
+    for height, title in enumerate(titles):
+        entry = differences[title]
+        axes.plot([entry.ci_low, entry.ci_high], [height, height], color=TRAINED, linewidth=2)
+        axes.plot(entry.difference, height, "o", color=TRAINED, markersize=5)
     axes.axvline(0, color=TRUTH, linewidth=0.8)
-    axes.set_yticks(range(len(differences)), [entry["title"] for entry in reversed(differences)])
-    axes.set_xlabel(
-        f"difference of {differences[0]['metric'].replace('_', ' ')}, 95 % interval", fontsize=8, color=GREY
-    )
+    axes.set_yticks(range(len(titles)), titles)
+    metric = differences[titles[0]].metric
+    axes.set_xlabel(f"difference of {metric.replace('_', ' ')}, 95 % interval", fontsize=8, color=GREY)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     quiet_axes(axes)
     return figure

@@ -6,9 +6,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
-from merit_hf.evaluation.metrics.calibration import expected_calibration_error
 from merit_hf.evaluation.metrics.multilabel import MultilabelMetrics, evaluate
-from merit_hf.evaluation.metrics.ranking import LabelRanking, auroc, average_precision, ranking_metrics
+from merit_hf.evaluation.metrics.ranking import LabelRanking, ranking_metrics
 
 
 def drawn(seed: int, records: int, labels: int, ties: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +105,9 @@ def test_weights_that_differ_by_label_are_repetitions_in_micro_averages_too():
             line = {name: table[column, weighting] for name, table in values.per_label.items()}
             assert line["f1_oracle"] == pytest.approx(best, abs=1e-12)
             assert line["brier"] == pytest.approx(brier_score_loss(label_targets, label_scores), abs=1e-12)
-            error = expected_calibration_error(label_targets[:, None], label_scores[:, None])[0]
+            bins = np.minimum((label_scores * 15).astype(int), 14)
+            gaps = [abs((label_scores - label_targets)[bins == number].sum()) for number in range(15)]
+            error = sum(gaps) / len(label_targets)
             assert line["expected_calibration_error"] == pytest.approx(error, abs=1e-12)
 
 
@@ -118,12 +119,17 @@ def test_only_what_is_asked_for_is_computed():
 
 
 def test_known_values():
-    targets = np.array([1, 1, 0, 0])
-    assert auroc(targets, np.array([4.0, 3.0, 2.0, 1.0])) == 1.0
-    assert auroc(targets, np.array([1.0, 2.0, 3.0, 4.0])) == 0.0
-    assert auroc(targets, np.zeros(4)) == 0.5
-    assert average_precision(targets, np.zeros(4)) == 0.5  # all at one threshold: the share of positives
-    assert average_precision(targets, np.array([4.0, 1.0, 3.0, 2.0])) == pytest.approx((1 + 2 / 4) / 2)
+    columns = {
+        "perfect": [4.0, 3.0, 2.0, 1.0],
+        "inverted": [1.0, 2.0, 3.0, 4.0],
+        "constant": [0.0, 0.0, 0.0, 0.0],
+        "mixed": [4.0, 1.0, 3.0, 2.0],
+    }
+    targets = np.tile([[1], [1], [0], [0]], (1, 4))
+    found = ranking_metrics(targets, np.array(list(columns.values())).T, list(columns)).per_label
+    assert [found[name].auroc for name in columns] == [1.0, 0.0, 0.5, 0.5]
+    assert found["constant"].auprc == 0.5  # all at one threshold: the share of positives
+    assert found["mixed"].auprc == pytest.approx((1 + 2 / 4) / 2)
 
 
 def test_labels_without_both_classes_are_left_out_and_listed():

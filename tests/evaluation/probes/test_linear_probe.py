@@ -10,9 +10,11 @@ from merit_hf.data.corpora.table import TableCorpus
 from merit_hf.evaluation.comparison import compare_predictions
 from merit_hf.evaluation.encoders.encoder import cached_features, load_encoder
 from merit_hf.evaluation.predictions import read_predictions
-from merit_hf.evaluation.probes.heads import fit_chosen
-from merit_hf.evaluation.probes.linear_probe import fit_probe, linear_probe, probe_data
+from merit_hf.evaluation.probes.heads import NothingToLearn, fit_chosen, fit_probe
+from merit_hf.evaluation.probes.linear_probe import ProbeSettings, linear_probe
+from merit_hf.evaluation.probes.probe_data import probe_data
 from merit_hf.evaluation.results import write_results
+from merit_hf.evaluation.tables import probe_table
 from merit_hf.evaluation.targets import task_targets
 
 
@@ -38,9 +40,13 @@ def splits(small_corpus):
     return load_corpus(small_corpus)
 
 
-def probe(splits, tmp_path, encoder=None, **options):
+def probe(splits, tmp_path, encoder=None, *, untrained=None, model_name=None, **options) -> list[dict]:
     given = {"fractions": (0.5, 1.0), "seeds": (0, 1), "test_split": "test", "num_resamples": 40, **options}
-    return linear_probe(encoder or SignalFeatures(), splits, "findings", cache_dir=tmp_path / "cache", **given)
+    settings = ProbeSettings(cache_dir=tmp_path / "cache", **given)
+    results = linear_probe(
+        encoder or SignalFeatures(), splits, "findings", settings, untrained=untrained, model_name=model_name
+    )
+    return [result.as_plain() for result in results]
 
 
 def test_one_result_a_fraction_with_its_protocol(splits, tmp_path):
@@ -132,7 +138,7 @@ def test_untrained_encoders_stand_beside_with_the_paired_difference(splits, tiny
         [tmp_path / "scores" / "untrained" / f"findings-1-seed-{seed}-test.parquet" for seed in (0, 1)],
     ]
     a, b = ([read_predictions(path) for path in paths] for paths in files)
-    assert result["against_untrained"] == compare_predictions(a, b, num_resamples=40)
+    assert result["against_untrained"] == compare_predictions(a, b, num_resamples=40).as_plain()
 
 
 def test_several_encoders_take_turns_over_the_subsets(splits, tiny_run, tmp_path):
@@ -163,7 +169,9 @@ def test_bad_divisions_are_refused(splits, tmp_path):
         ({"test_split": "tests"}, "no split 'tests'; it has train, validation, test"),
         ({"validation_split": "train"}, "leave it out"),
         ({"fractions": ()}, "must not be empty"),
-        ({"fractions": (2.0,)}, "fraction is 2.0"),
+        ({"fractions": (2.0,)}, "fractions must be above 0 and at most 1, got 2;"),
+        ({"fractions": (0.5, 0.0)}, "fractions must be above 0 and at most 1, got 0;"),
+        ({"head": "tree"}, "head is 'tree', expected one of linear, mlp"),
         ({"encoder": [SignalFeatures()] * 3}, "3 encoders for 2 seeds"),
     ]
     for options, message in cases:
@@ -175,8 +183,55 @@ def test_bad_divisions_are_refused(splits, tmp_path):
     with pytest.raises(ValueError, match="1 patient is in both train and test"):
         probe({**splits, "test": shared}, tmp_path)
     one_class = splits["train"].map(lambda row: {"findings": [0]}, features=splits["train"].features)
-    with pytest.raises(ValueError, match="there is nothing to learn"):
+    with pytest.raises(NothingToLearn, match="there is nothing to learn"):
         probe({**splits, "train": one_class}, tmp_path)
+
+
+def test_a_share_that_leaves_one_record_is_skipped_and_noted(splits, tmp_path):
+    shares = (0.001, 0.5, 1.0)
+    untrained = SignalFeatures()
+    results = probe(splits, tmp_path, untrained=untrained, fractions=shares, predictions_dir=tmp_path / "scores")
+    assert [result["config"]["fraction"] for result in results] == [0.5, 1.0]
+    for result in results:
+        (skipped,) = result["config"].pop("skipped_fractions")
+        assert skipped["fraction"] == 0.001
+        assert "positives and negatives among the 1 training records" in skipped["reason"]
+        assert len(skipped["reason"]) < 300
+    # What is left is as if that share had not been asked for.
+    for result, plain in zip(results, probe(splits, tmp_path, untrained=untrained), strict=True):
+        for each in (result["untrained"]["config"], plain["untrained"]["config"]):
+            each.pop("skipped_fractions", None)
+        assert result == plain
+    assert not list((tmp_path / "scores").glob("findings-0.001-*"))
+    assert "0.1% of the labels: skipped, none of the labels" in probe_table(
+        linear_probe(untrained, splits, "findings", ProbeSettings(shares, num_resamples=5, cache_dir=tmp_path))
+    )
+
+
+def test_a_share_with_one_class_is_skipped(splits, tmp_path):
+    # One training record in ten has another label than the rest: few of the small subsets hold it.
+    rare = splits["train"].map(
+        lambda row, place: {"findings": [int(place == 0)]}, with_indices=True, features=splits["train"].features
+    )
+    both = splits["validation"].map(
+        lambda row, place: {"findings": [place % 2]}, with_indices=True, features=splits["validation"].features
+    )
+    test = splits["test"].map(
+        lambda row, place: {"findings": [place % 2]}, with_indices=True, features=splits["test"].features
+    )
+    small = {"train": rare, "validation": both, "test": test}
+    results = probe(small, tmp_path, fractions=(0.02, 1.0))
+    assert [result["config"]["fraction"] for result in results] == [1.0]
+    with pytest.raises(NothingToLearn, match="1 training records"):
+        probe(small, tmp_path, fractions=(0.02,))
+
+
+def test_settings_that_cannot_be_are_refused_before_features(splits):
+    encoder = SignalFeatures()
+    for options in ({"fractions": (2.0,)}, {"seeds": ()}, {"num_resamples": 0}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            linear_probe(encoder, splits, "findings", ProbeSettings(**options))
+    assert encoder.calls == 0
 
 
 @pytest.mark.slow
@@ -195,11 +250,8 @@ def test_random_convolutions_tell_the_super_classes_of_real_ecgs_apart(real_data
         load_encoder(kind="random_convolutions", num_kernels=100, device="cpu"),
         load_corpus(tmp_path / "corpus"),
         "super_class",
-        fractions=(1.0,),
-        test_split="validation",
-        cache_dir=tmp_path / "cache",
-        num_resamples=100,
+        ProbeSettings(fractions=(1.0,), test_split="validation", cache_dir=tmp_path / "cache", num_resamples=100),
     )[0]
-    assert result["n"] == 248
-    assert result["config"]["num_train"] == 1763
-    assert 0.85 < result["metrics"]["macro_auroc"]["value"] < 0.95
+    assert result.n == 248
+    assert result.config["num_train"] == 1763
+    assert 0.85 < result.metrics["macro_auroc"].value < 0.95

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from merit_hf import MeritEcgConfig
-from merit_hf.evaluation.probes.heads import GRID, fit_chosen, fit_probe, macro_auroc_of_columns, mlp_head
+from merit_hf.evaluation.probes.heads import GRID, fit_chosen, fit_probe, macro_auroc_of_columns
 from merit_hf.modeling_merit import MeritClassificationHead
 
 LABELS = ["A", "B", "C"]
@@ -91,5 +91,12 @@ def test_a_head_learns_and_chance_follows_from_the_seed(head):
 
 
 def test_the_network_is_the_head_of_the_classifier():
-    config = MeritEcgConfig(hidden_size=24, num_attention_heads=2, num_labels=5, classifier_head="mlp")
-    assert str(list(mlp_head(24, 5))) == str(list(MeritClassificationHead(config)))
+    (features, targets), (val_features, val_targets) = made_up(60, 0), made_up(60, 1)
+    network = fit_probe(features, targets, val_features, val_targets, LABELS, head="mlp").fitted.network
+    config = MeritEcgConfig(hidden_size=20, num_attention_heads=2, num_labels=3, classifier_head="mlp")
+    head = MeritClassificationHead(config)
+    assert str(list(network)) == str(list(head.eval()))
+    # The names under which checkpoints save it.
+    assert {name for name, _ in head.named_parameters()} == {
+        f"{layer}.{kind}" for layer in (0, 2, 4, 6) for kind in ("weight", "bias")
+    }

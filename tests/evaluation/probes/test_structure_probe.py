@@ -1,5 +1,7 @@
 """The structure probe: ridge against scikit-learn, R² against closed forms, circular axes, paired intervals."""
 
+import json
+
 import datasets
 import numpy as np
 import pytest
@@ -9,17 +11,23 @@ from sklearn.preprocessing import StandardScaler
 
 from merit_hf.data.build.open import load_corpus
 from merit_hf.data.corpora.mimic_records import MEASUREMENTS
-from merit_hf.evaluation.probes.measurements import circular_columns, corpus_quantities
+from merit_hf.evaluation.probes.measurements import circular_columns, corpus_measurements
 from merit_hf.evaluation.probes.ridge import ridge_path
 from merit_hf.evaluation.probes.structure_probe import (
-    MEAN,
     _best,
     patient_counts,
     r_squared,
     structure_probe,
-    structure_table,
 )
-from merit_hf.evaluation.results import write_results
+from merit_hf.evaluation.results import (
+    MEAN,
+    EncoderDifference,
+    Interval,
+    JudgedDifference,
+    StructureResult,
+    write_results,
+)
+from merit_hf.evaluation.tables import structure_table
 
 
 class KnownFeatures:
@@ -107,8 +115,8 @@ def test_whole_patients_are_drawn():
         patient_counts(["a", "a"], 10, seed=0)
 
 
-def test_quantities_of_a_simulated_corpus_are_its_parameters(splits):
-    found = {each.name: each for each in corpus_quantities(splits["test"])}
+def test_measurements_of_a_simulated_corpus_are_its_parameters(splits):
+    found = {each.name: each for each in corpus_measurements(splits["test"])}
     rows = splits["test"]["parameters"]
     np.testing.assert_allclose(found["heart_rate"].values[:, 0], [row["heart_rate"] for row in rows])
     np.testing.assert_allclose(found["st_levels"].values, [row["st_levels"] for row in rows])
@@ -121,7 +129,7 @@ def test_quantities_of_a_simulated_corpus_are_its_parameters(splits):
     np.testing.assert_allclose(back, [row["axis"] for row in rows], atol=1e-3)
 
 
-def test_quantities_of_machine_measurements_are_differences_of_marks():
+def test_measurements_of_machine_measurements_are_differences_of_marks():
     marks = {
         "rr_interval": [800, None, 700],
         "p_onset": [40, None, 90],
@@ -134,7 +142,7 @@ def test_quantities_of_machine_measurements_are_differences_of_marks():
         "t_axis": [10, 20, 30],
     }
     assert set(marks) == set(MEASUREMENTS)
-    found = {each.name: each for each in corpus_quantities(datasets.Dataset.from_dict(marks))}
+    found = {each.name: each for each in corpus_measurements(datasets.Dataset.from_dict(marks))}
     np.testing.assert_array_equal(found["qrs_duration"].values[:, 0], [90, 140, 80])
     np.testing.assert_array_equal(found["qt_interval"].values[:, 0], [380, 390, np.nan])
     np.testing.assert_array_equal(found["pr_interval"].values[:, 0], [160, np.nan, 110])
@@ -150,18 +158,20 @@ def test_what_features_hold_is_found_and_differences_are_paired(splits, tmp_path
         "blurred": KnownFeatures(3.0),
         "seeds": [KnownFeatures(0.1, seed=seed) for seed in (1, 2)],
     }
-    result = structure_probe(encoders, splits, num_resamples=200, cache_dir=tmp_path)
+    found = structure_probe(encoders, splits, num_resamples=200, cache_dir=tmp_path)
+    result = found.as_plain()
+    assert StructureResult.from_plain(json.loads(json.dumps(result))) == found
     clear, blurred = result["encoders"]["clear"], result["encoders"]["blurred"]
     for name in ("qrs_duration", "axis"):
         assert clear[name]["value"] > 0.8
         assert clear[name]["ci_low"] < clear[name]["value"] < clear[name]["ci_high"] <= 1.0
         assert blurred[name]["value"] < 0.5
     assert clear["heart_rate"]["value"] < 0.5
-    assert result["quantities"]["axis"] == {"n": len(splits["test"]), "columns": 2, "circular": True}
-    values = [clear[name]["value"] for name in result["quantities"]]
+    assert result["measurements"]["axis"] == {"n": len(splits["test"]), "columns": 2, "circular": True}
+    values = [clear[name]["value"] for name in result["measurements"]]
     assert clear[MEAN]["value"] == pytest.approx(np.mean(values))
     assert len(result["encoders"]["seeds"]["axis"]["values"]) == 2
-    pairs = {(pair["a"], pair["b"]): pair["quantities"] for pair in result["differences"]}
+    pairs = {(pair["a"], pair["b"]): pair["measurements"] for pair in result["differences"]}
     assert len(pairs) == 6
     axis = pairs["clear", "blurred"]["axis"]
     assert axis["verdict"] == "A is better"
@@ -169,19 +179,20 @@ def test_what_features_hold_is_found_and_differences_are_paired(splits, tmp_path
     same = pairs["clear", "clear again"]["axis"]
     assert (same["value"], same["ci_low"], same["ci_high"]) == (0.0, 0.0, 0.0)  # resampled alike
     assert same["verdict"] == "within noise"
-    write_results(result, tmp_path / "out.json")
-    table = structure_table(result)
+    write_results(found, tmp_path / "out.json")
+    assert json.loads((tmp_path / "out.json").read_text()) == result
+    table = structure_table(found)
     assert "clear - blurred: mean +" in table
     assert f"{clear['axis']['value']:.3f}" in table
 
 
 def test_the_penalty_is_chosen_by_validation(splits, tmp_path):
-    quantity = next(each for each in corpus_quantities(splits["validation"]) if each.name == "qrs_duration")
+    measurement = next(each for each in corpus_measurements(splits["validation"]) if each.name == "qrs_duration")
     features = {name: KnownFeatures(0.1).features(splits[name]) for name in ("train", "validation")}
-    train = next(each for each in corpus_quantities(splits["train"]) if each.name == "qrs_duration")
+    train = next(each for each in corpus_measurements(splits["train"]) if each.name == "qrs_duration")
     path = ridge_path(features["train"], train.values)
-    chosen = _best(path, slice(0, 1), features["validation"], quantity)
-    scores = [r2_score(quantity.values, fit(features["validation"])) for fit in path]
+    chosen = _best(path, slice(0, 1), features["validation"], measurement)
+    scores = [r2_score(measurement.values, fit(features["validation"])) for fit in path]
     assert chosen is path[int(np.argmax(scores))]
 
 
@@ -192,12 +203,12 @@ def test_what_cannot_be_judged_is_left_out_or_refused(splits, small_corpus, tmp_
     )
     result = structure_probe(
         {"known": KnownFeatures(0.1)}, {**splits, "test": flat}, num_resamples=50, cache_dir=tmp_path
-    )
-    assert result["excluded_quantities"]["num_ectopic"] == "it does not vary among the test records"
+    ).as_plain()
+    assert result["excluded_measurements"]["num_ectopic"] == "it does not vary among the test records"
     assert "num_ectopic" not in result["encoders"]["known"]
     assert len(rows) == result["n"]
     with pytest.raises(ValueError, match="neither a column 'parameters'"):
-        corpus_quantities(splits["test"].remove_columns(["parameters"]))
+        corpus_measurements(splits["test"].remove_columns(["parameters"]))
     with pytest.raises(ValueError, match="three different ones"):
         structure_probe({"known": KnownFeatures(0.1)}, splits, test_split="validation")
     with pytest.raises(ValueError, match="no split 'tests'"):
@@ -206,5 +217,25 @@ def test_what_cannot_be_judged_is_left_out_or_refused(splits, small_corpus, tmp_
     with pytest.raises(ValueError, match="1 patient is in both train and test"):
         structure_probe({"known": KnownFeatures(0.1)}, {**splits, "test": shared})
     few = {name: split.select(range(5)) for name, split in splits.items()}
-    with pytest.raises(ValueError, match="no quantity of this corpus can be judged"):
+    with pytest.raises(ValueError, match="no measurement of this corpus can be judged"):
         structure_probe({"known": KnownFeatures(0.1)}, few)
+
+
+def test_a_verdict_names_models_whatever_they_are_called():
+    cell = Interval(0.5, 0.4, 0.6)
+    better, noise = JudgedDifference(0.1, 0.05, 0.2, "A is better"), JudgedDifference(0.0, -0.1, 0.1, "within noise")
+    result = StructureResult(
+        split="test",
+        n=10,
+        config={},
+        measurements={},
+        encoders={"masked/BOTH": {MEAN: cell}, "ALPHA": {MEAN: cell}},
+        differences=(
+            EncoderDifference("masked/BOTH", "ALPHA", {MEAN: better}),
+            EncoderDifference("ALPHA", "masked/BOTH", {MEAN: noise}),
+        ),
+        excluded_measurements={},
+    )
+    *_, first, second = structure_table(result).splitlines()
+    assert first == "masked/BOTH - ALPHA: mean +0.100 [+0.050, +0.200], masked/BOTH is better"
+    assert second == "ALPHA - masked/BOTH: mean +0.000 [-0.100, +0.100], within noise"

@@ -9,16 +9,12 @@ from sklearn.metrics import roc_auc_score
 
 from merit_hf.data.build.open import load_corpus
 from merit_hf.evaluation.encoders.encoder import load_encoder
-from merit_hf.evaluation.probes.linear_probe import linear_probe
+from merit_hf.evaluation.probes.linear_probe import ProbeSettings, linear_probe, train_probe
+from merit_hf.evaluation.probes.probe_data import SplitFeatures, probe_data
+from merit_hf.evaluation.results import RobustnessResult
 from merit_hf.evaluation.robustness.perturbations import Perturbation, perturbed_dataset
-from merit_hf.evaluation.robustness.robustness import (
-    Curves,
-    clean_probe,
-    load_curves,
-    packaged_curves,
-    robustness,
-    robustness_table,
-)
+from merit_hf.evaluation.robustness.robustness import CURVES, Curves, load_curves, robustness
+from merit_hf.evaluation.tables import robustness_table
 from merit_hf.evaluation.targets import label_names_of, task_targets
 from merit_hf.evaluation.zero_shot.prompts import select_prompts
 from merit_hf.evaluation.zero_shot.zero_shot import load_zero_shot, zero_shot_scores
@@ -57,11 +53,14 @@ def run(score, split, curves, **options):
         "num_resamples": 20,
         **options,
     }
-    return robustness(score, split, curves, **settings)
+    result = robustness(score, split, curves, **settings)
+    plain = json.loads(json.dumps(result.as_plain(), allow_nan=False))
+    assert RobustnessResult.from_plain(plain) == result
+    return plain
 
 
 def test_packaged_curves_cover_what_is_promised():
-    assert packaged_curves() == ["standard"]
+    assert CURVES.names() == ["standard"]
     curves = load_curves()
     assert set(curves.levels) == {"leads", "sampling_rate", "noise", "baseline_wander", "lead_swap"}
     counts = [len(each.lead_names or STANDARD_12) for each in curves.levels["leads"].values()]
@@ -106,8 +105,7 @@ def test_each_level_is_the_model_on_perturbed_records(score, split):
     assert len({noise[level]["metrics"]["macro_auroc"]["value"] for level in noise}) == 3
     assert result == run(score, split, curves, seed=7)
     assert result["config"]["perturbation_seed"] == 7
-    json.dumps(result, allow_nan=False)
-    table = robustness_table(result)
+    table = robustness_table(RobustnessResult.from_plain(result))
     assert f"{clean:.3f}" in table
     assert "-20" in table
 
@@ -133,15 +131,16 @@ def test_a_record_without_a_lead_that_the_model_sees_is_left_out(score, split):
 def test_the_probe_is_that_of_the_linear_probe(tiny_run, small_corpus, tmp_path):
     splits = load_corpus(small_corpus)
     encoder = load_encoder(str(tiny_run), device="cpu")
-    probe = clean_probe(encoder, splits, "findings", cache_dir=tmp_path)
-    (whole,) = linear_probe(encoder, splits, "findings", fractions=[1.0], num_resamples=5, cache_dir=tmp_path)
-    assert whole["config"]["choices"] == [probe.choice]
+    probe = train_probe(probe_data(splits, "findings"), SplitFeatures(encoder, splits, cache_dir=tmp_path)).probe
+    settings = ProbeSettings(fractions=[1.0], num_resamples=5, cache_dir=tmp_path)
+    (whole,) = linear_probe(encoder, splits, "findings", settings)
+    assert whole.config["choices"] == [probe.choice]
     chosen = task_targets(splits["test"], "findings")
     scores = probe.probabilities(encoder.features(splits["test"]))
-    for label, entry in whole["per_label"].items():
+    for label, entry in whole.per_label.items():
         column = chosen.label_names.index(label)
         expected = roc_auc_score(chosen.targets[:, column], scores[chosen.records, column])
-        assert entry["auroc"] == pytest.approx(expected, abs=1e-9)
+        assert entry.metrics["auroc"].value == pytest.approx(expected, abs=1e-9)
 
 
 def test_plot_has_a_panel_a_curve_and_a_line_a_model(score, split):
@@ -150,7 +149,8 @@ def test_plot_has_a_panel_a_curve_and_a_line_a_model(score, split):
         leads={"12": {}, "V7": {"lead_names": ["V7"]}, "I": {"lead_names": ["I"]}},
     )
     result = run(score, split, curves)
-    figure = plot_robustness({"one": result, "two": result})
+    typed = RobustnessResult.from_plain(result)
+    figure = plot_robustness({"one": typed, "two": typed})
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["noise", "leads"]
     for axes in figure.axes:
         assert len(axes.containers) == 2
@@ -159,7 +159,7 @@ def test_plot_has_a_panel_a_curve_and_a_line_a_model(score, split):
     np.testing.assert_allclose(values.astype(float), expected)
     assert len(figure.axes[1].containers[0].lines[0].get_ydata()) == 2  # V7 could not be scored
     with pytest.raises(ValueError, match="metric 'accuracy' is not in the results of 'one'"):
-        plot_robustness({"one": result}, "accuracy")
+        plot_robustness({"one": typed}, "accuracy")
     with pytest.raises(ValueError, match="results is empty"):
         plot_robustness({})
 
@@ -167,7 +167,8 @@ def test_plot_has_a_panel_a_curve_and_a_line_a_model(score, split):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "must be JSON of the form"),
+        ("{", "is not valid JSON"),
+        ("[]", "must have the form"),
         ("{}", "KeyError 'curves'"),
         ('{"source": "", "curves": {"noise": {"levels": {}}}}', "KeyError 'title'"),
         ('{"source": "", "curves": {"noise": {"title": "", "levels": {"1": {"snr": 3}}}}}', "noise: .* no field snr"),

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from merit_hf.data.corpora.csn import Csn
 from merit_hf.data.corpora.ptb_xl import PtbXl
 from merit_hf.evaluation.encoders.encoder import load_encoder
 from merit_hf.evaluation.predictions import Predictions, read_predictions
-from merit_hf.evaluation.shift.distribution_shift import distribution_shift, performance_drop, shift_table
+from merit_hf.evaluation.results import ShiftResult
+from merit_hf.evaluation.shift.distribution_shift import distribution_shift, performance_drop
 from merit_hf.evaluation.shift.label_maps import select_label_map
+from merit_hf.evaluation.tables import shift_table
 from merit_hf.simulation.corpus import SyntheticCorpus
 
 SPLITS = ("train", "validation", "test")
@@ -57,7 +60,7 @@ def predictions(seed: int, num_records: int, signal: float) -> Predictions:
 
 def test_the_drop_is_that_of_the_metrics_and_its_interval_of_two_independent_samples():
     source, target = predictions(0, 300, 2.0), predictions(1, 200, 0.5)
-    drop = performance_drop(source, target, num_resamples=20)
+    drop = performance_drop(source, target, num_resamples=20).as_plain()
     expected = roc_auc_score(source.targets, source.scores) - roc_auc_score(target.targets, target.scores)
     assert drop["macro_auroc"]["value"] == pytest.approx(expected, abs=1e-12)
     for column, label in enumerate("AB"):
@@ -65,22 +68,22 @@ def test_the_drop_is_that_of_the_metrics_and_its_interval_of_two_independent_sam
         assert drop["per_label"][label]["auroc"]["value"] == pytest.approx(single[0] - single[1], abs=1e-12)
 
     def width(first: Predictions, second: Predictions) -> float:
-        entry = performance_drop(first, second, num_resamples=300)["macro_auroc"]
-        return entry["ci_high"] - entry["ci_low"]
+        entry = performance_drop(first, second, num_resamples=300).macro_auroc
+        return entry.ci_high - entry.ci_low
 
     # Against a set so large that it adds nothing, what is left is the part of the other; variances add.
     large = predictions(5, 4_000, 1.0)
     expected = np.hypot(width(source, large), width(large, target))
     assert width(source, target) == pytest.approx(expected, rel=0.2)
     swapped = performance_drop(target, source, num_resamples=50)
-    assert swapped["macro_auprc"]["value"] == pytest.approx(-drop["macro_auprc"]["value"], abs=1e-12)
+    assert swapped.macro_auprc.value == pytest.approx(-drop["macro_auprc"]["value"], abs=1e-12)
 
 
 def test_one_probe_on_two_corpora(encoder, two_corpora, tmp_path):
     a, b = two_corpora["a"], two_corpora["b"]
     label_map = select_label_map(a["train"], b["test"])
     assert label_map.name == "identity"
-    result = distribution_shift(
+    found = distribution_shift(
         encoder,
         a,
         b["train"],
@@ -93,6 +96,8 @@ def test_one_probe_on_two_corpora(encoder, two_corpora, tmp_path):
         cache_dir=tmp_path / "cache",
         predictions_dir=tmp_path / "scores",
     )
+    result = found.as_plain()
+    assert ShiftResult.from_plain(json.loads(json.dumps(result))) == found
     assert len(result["labels"]) >= 2
     assert set(result["labels"]) | set(result["excluded_labels"]) == set(label_map.labels)
     assert all(reason for reason in result["excluded_labels"].values())
@@ -107,7 +112,7 @@ def test_one_probe_on_two_corpora(encoder, two_corpora, tmp_path):
         aurocs.append(auroc)
     assert result["drop"]["macro_auroc"]["value"] == pytest.approx(aurocs[0] - aurocs[1], abs=1e-12)
     assert result["n"]["target"] == len(b["train"])
-    table = shift_table(result)
+    table = shift_table(found)
     assert f"{aurocs[1]:.3f}" in table
     assert all(label in table for label in label_map.labels)
 
@@ -131,7 +136,7 @@ def test_what_else_the_target_has_does_not_change_a_score(encoder, two_corpora, 
 
 def test_when_no_label_is_left_the_result_says_why(encoder, two_corpora):
     a, b = two_corpora["a"], two_corpora["b"]
-    result = distribution_shift(
+    found = distribution_shift(
         encoder,
         a,
         b["test"],
@@ -140,10 +145,11 @@ def test_when_no_label_is_left_the_result_says_why(encoder, two_corpora):
         config={},
         min_positives=1000,
     )
+    result = found.as_plain()
     assert result["labels"] == []
     assert "target" not in result
     assert "fewer than 1000" in result["excluded_labels"]["AFIB"]
-    assert "no label can be scored on both corpora" in shift_table(result)
+    assert "no label can be scored on both corpora" in shift_table(found)
 
 
 def test_faults_of_the_source_are_named(encoder, two_corpora):
@@ -199,8 +205,8 @@ def test_the_six_pairs_run_on_real_records(encoder, real_corpora, tmp_path_facto
         num_resamples=20,
         cache_dir=tmp_path_factory.getbasetemp() / "real-features",
     )
-    assert set(result["labels"]) | set(result["excluded_labels"]) == set(label_map.labels)
-    assert result["excluded_labels"]  # so few records cannot have them all
+    assert set(result.labels) | set(result.excluded_labels) == set(label_map.labels)
+    assert result.excluded_labels  # so few records cannot have them all
     assert shift_table(result)
-    if result["labels"]:
-        assert 0 <= result["target"]["metrics"]["macro_auroc"]["value"] <= 1
+    if result.labels:
+        assert 0 <= result.target.metrics["macro_auroc"].value <= 1

@@ -10,7 +10,7 @@ import pytest
 from merit_hf.data.corpora.diagnosis_codes import diagnosis_codes
 from merit_hf.data.corpora.ptb_xl import ScpStatements
 from merit_hf.data.row import corpus_features
-from merit_hf.evaluation.shift.label_maps import load_label_map, mapped_targets, packaged_label_maps, select_label_map
+from merit_hf.evaluation.shift.label_maps import LABEL_MAPS, load_label_map, mapped_targets, select_label_map
 from merit_hf.evaluation.targets import TaskTargets
 
 SUPER = ["CD", "HYP", "MI", "NORM", "STTC"]
@@ -37,8 +37,8 @@ def test_every_map_names_its_source_and_whole_label_sets(real_data):
         "CPSC2018": {"labels": diagnosis_codes("cpsc2018").labels},
         "CSN": {"labels": diagnosis_codes("csn").labels},
     }
-    assert len(packaged_label_maps()) == 3
-    for name in packaged_label_maps():
+    assert len(LABEL_MAPS.names()) == 3
+    for name in LABEL_MAPS.names():
         content = load_label_map(name)
         assert "http" in content["source"]
         left, right = content["left"], content["right"]

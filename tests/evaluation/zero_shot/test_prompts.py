@@ -10,8 +10,10 @@ from merit_hf.data.corpora.ptb_xl import ScpStatements
 from merit_hf.data.reports import clean_report
 from merit_hf.evaluation.zero_shot.prompts import (
     EVERY_TASK,
+    LABEL_NAMES,
+    PACKAGED_PROMPTS,
     load_prompts,
-    packaged_prompts,
+    prompts_note,
     select_prompts,
     split_phrases,
 )
@@ -22,7 +24,7 @@ PATHOLOGY = re.compile(
 )
 
 
-@pytest.mark.parametrize("name", packaged_prompts())
+@pytest.mark.parametrize("name", PACKAGED_PROMPTS.names())
 def test_packaged_prompts_read_like_reports(name):
     for labels in load_prompts(name).values():
         for code, texts in labels.items():
@@ -30,7 +32,7 @@ def test_packaged_prompts_read_like_reports(name):
             assert len(set(texts)) == len(texts), code
 
 
-@pytest.mark.parametrize("name", packaged_prompts())
+@pytest.mark.parametrize("name", PACKAGED_PROMPTS.names())
 def test_labels_of_a_task_have_several_prompts_and_share_none(name):
     for task, labels in load_prompts(name).items():
         texts = [text for several in labels.values() for text in several]
@@ -38,7 +40,7 @@ def test_labels_of_a_task_have_several_prompts_and_share_none(name):
         assert all(3 <= len(several) <= 8 for several in labels.values()), task
 
 
-@pytest.mark.parametrize("name", [name for name in packaged_prompts() if not name.endswith("_de")])
+@pytest.mark.parametrize("name", [name for name in PACKAGED_PROMPTS.names() if not name.endswith("_de")])
 def test_a_normal_ecg_is_not_said_to_have_a_finding(name):
     for labels in load_prompts(name).values():
         for text in labels.get("NORM", []):
@@ -157,7 +159,7 @@ def test_a_file_of_ones_own(tmp_path):
         ('{"rhythm": {"SR": []}}', "'SR'"),
         ('{"rhythm": {"SR": "sinus rhythm"}}', "'SR'"),
         ('{"rhythm": {"SR": [" "]}}', "'SR'"),
-        ('{"rhythm": {"SR": ["a"], "SR": ["b"]}}', "stand twice"),
+        ('{"rhythm": {"SR": ["a"], "SR": ["b"]}}', "occur twice"),
     ],
 )
 def test_bad_files_are_refused(tmp_path, content, message):
@@ -171,9 +173,17 @@ def test_bad_files_are_refused(tmp_path, content, message):
 def test_what_is_missing_is_named():
     with pytest.raises(ValueError, match=r"neither a file nor one of the packaged names.*ptb_xl"):
         load_prompts("ptbxl")
-    with pytest.raises(ValueError, match=r"lack the labels \['WOLF'\].*--prompts"):
-        select_prompts("super_class", ["NORM", "WOLF"])
-    with pytest.raises(ValueError, match=r"no packaged prompts for task 'weather'"):
-        select_prompts("weather", ["RAIN"])
     with pytest.raises(ValueError, match=r"have no task 'weather', only \['all', .*'super_class'\]"):
         select_prompts("weather", ["RAIN"], "ptb_xl")
+
+
+@pytest.mark.parametrize(
+    ("task", "labels"), [("super_class", ["NORM", "WOLF"]), ("weather", ["RAIN", "light_snow", "_"])]
+)
+def test_label_names_serve_where_no_packaged_prompts_fit(task, labels):
+    prompts, source = select_prompts(task, labels)
+    assert prompts == {label: ["light snow" if label == "light_snow" else label] for label in labels}
+    assert source == LABEL_NAMES
+    assert f"task {task!r}" in prompts_note(task, source)
+    assert "--prompts" in prompts_note(task, source)
+    assert prompts_note(task, "ptb_xl") == ""

@@ -13,7 +13,7 @@ from transformers import pipeline
 from merit_hf import MeritEcgModel, MeritForPreTraining, MeritModel
 from merit_hf.data.build.open import load_corpus
 from merit_hf.data.row import record_from_row
-from merit_hf.evaluation.encoders.embedding import embed_ecgs
+from merit_hf.evaluation.encoders.encoder import ModelEncoder
 from merit_hf.evaluation.targets import task_targets
 from merit_hf.evaluation.zero_shot.prompts import select_prompts
 from merit_hf.evaluation.zero_shot.zero_shot import (
@@ -98,10 +98,11 @@ def test_long_recordings_are_averaged_over_windows(checkpoint, split, prompts):
     with torch.no_grad():
         windows = [record.signal[:, :500], record.signal[:, 500:]]
         inputs = half(windows, sampling_rate=100, lead_names=record.lead_names, return_tensors="pt")
-        embeds = model.get_ecg_features(**inputs).pooler_output
-    embeds = embeds / embeds.norm(dim=-1, keepdim=True)
-    mean = embeds.mean(0) / embeds.mean(0).norm()
-    np.testing.assert_allclose(embed_ecgs(model, half, split)[2], mean, atol=1e-5)
+        mean = model.ecg_model(**inputs).pooler_output.mean(0)
+    encoder = ModelEncoder(
+        "tiny", "merit", model.ecg_model, lambda values, mask: model.ecg_model(values, mask).pooler_output, half, {}
+    )
+    np.testing.assert_allclose(encoder.features(split)[2], mean, atol=1e-5)
     single = []
     for window in windows:
         row = {**split[2], "signal": (1000 * window).round().astype(np.int16).reshape(-1), "num_samples": 500}
@@ -126,7 +127,7 @@ def test_result_has_the_models_auroc_beside_the_mean_of_untrained_ones(checkpoin
         config={},
         seeds=[0, 1],
         num_resamples=50,
-    )
+    ).as_plain()
     scores = zero_shot_scores(model, extractor, tokenizer, split, prompts)
     untrained = [
         zero_shot_scores(untrained_model(model, seed), extractor, tokenizer, split, prompts) for seed in (0, 1)

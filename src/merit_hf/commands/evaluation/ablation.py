@@ -1,11 +1,11 @@
-"""Ablation of a recipe: masked only, contrastive only and both, trained alike with several seeds, beside untrained.
+"""Ablation of a recipe: masked only, contrastive only, both and untrained, with several seeds each.
 
     merit ablation --corpus CORPUS --config merit_tiny --output OUT.json
 
 All variants see the same ECGs equally often, with the same stages, batches, learning rates and seeds; one of the two
 losses is left out (`merit_hf.training.ablation.variants`). First stages in which "both" trains one loss alone are
 trained once for the two. Trained models stay in OUT.runs/; tables and pictures in OUT.report/ are those of
-`merit benchmark`. A run or evaluation that was stopped goes on with the same command.
+`merit benchmark`. A run or evaluation that was stopped continues with the same command.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class AblationArguments:
 
     corpus: str = option(help="corpus folder, as `merit convert` writes it, or Hub id")
     config: str = option(help="pretraining recipe with both losses, YAML")
-    output: str = option(help="results file to write, JSON; runs and report go beside it")
+    output: str = option(help="results file to write, JSON; runs and report are written next to it")
     text_model: str | None = option(None, help="replaces text_model of the recipe: Hugging Face id or folder")
     variants: list[str] = option(["masked", "contrastive", "both"], help="what to train: masked, contrastive, both")
     baselines: list[str] = option(
-        ["untrained"], help="encoders to stand beside: untrained, random_convolutions, hf:NAME"
+        ["untrained"], help="encoders to compare with: untrained, random_convolutions, hf:NAME"
     )
-    seeds: int = option(3, help="seeds of every variant, and of baselines that are drawn by chance: 0, 1, ...")
+    seeds: int = option(3, help="seeds of every variant, and of baselines with random weights: 0, 1, ...")
     tasks: list[str] | None = option(None, help="label columns; null takes all that the corpus has")
     test_split: str = option("test", help="split to test on")
     fractions: list[float] = option([0.01, 0.1, 1.0], help="shares of the training labels for the linear probe")
@@ -49,11 +49,11 @@ class AblationArguments:
     num_resamples: int = option(1000, help="bootstrap resamples of intervals, and permutations of tests")
     prompts: str | None = option(None, help="prompts, a JSON file or a packaged name; null finds one by task")
     corpus_name: str = option(
-        "corpus", help="its name in the report; of ptb_xl, cpsc2018 and csn, published numbers stand beside"
+        "corpus", help="its name in the report, which also shows published numbers for ptb_xl, cpsc2018 and csn"
     )
-    data: str | None = option(None, help="what the records are, in words, for the report")
+    data: str | None = option(None, help="description of the records, for the report")
     num_parallel: int = option(
-        1, help="runs trained, and then parts evaluated, at the same time; they share out the cores"
+        1, help="runs trained, and then parts evaluated, at the same time; they share the cores"
     )
     launcher: str = option(
         "",
@@ -65,45 +65,44 @@ def main(arguments: AblationArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     from merit_hf.data.build.open import load_corpus
     from merit_hf.evaluation.benchmark.benchmark import Benchmark, BenchmarkSettings
-    from merit_hf.evaluation.benchmark.contenders import contenders_of
-    from merit_hf.evaluation.benchmark.report import verdict, write_report
+    from merit_hf.evaluation.benchmark.models import benchmark_models
+    from merit_hf.evaluation.benchmark.report import write_benchmark
+    from merit_hf.evaluation.comparison import named_verdict
     from merit_hf.evaluation.results import write_results
+    from merit_hf.evaluation.tables import benchmark_comparisons_table
 
     for name in ("seeds", "num_parallel", "num_resamples"):
         if getattr(arguments, name) < 1:
             raise ValueError(f"--{name} is {getattr(arguments, name)}, expected at least 1")
+    settings = BenchmarkSettings(
+        test_split=arguments.test_split,
+        fractions=tuple(arguments.fractions),
+        min_positives=arguments.min_positives,
+        num_resamples=arguments.num_resamples,
+        prompts=arguments.prompts,
+    )
     output = Path(arguments.output)
     runs = output.with_suffix(".runs")
     planned = plan(arguments, runs)
     train_all(planned, arguments)
 
     trained = [f"{name.rpartition('-seed')[0]}={runs / name}" for name in planned]
-    contenders = contenders_of(trained, arguments.baselines, arguments.seeds)
     benchmark = Benchmark(
-        contenders,
+        benchmark_models(trained, arguments.baselines, arguments.seeds),
         {arguments.corpus_name: load_corpus(arguments.corpus)},
         output.with_suffix(".report"),
         tasks=arguments.tasks,
-        settings=BenchmarkSettings(
-            test_split=arguments.test_split,
-            fractions=tuple(arguments.fractions),
-            min_positives=arguments.min_positives,
-            num_resamples=arguments.num_resamples,
-            prompts=arguments.prompts,
-        ),
+        settings=settings,
     )
     results = benchmark.run(lambda line: print(line, flush=True), arguments.num_parallel)
     comparisons = benchmark.comparisons()
-    command = started_as()
     data = {arguments.corpus_name: arguments.data or arguments.corpus}
-    write_report(benchmark, results, comparisons, command=command, data=data)
-    verdicts = [{**entry, "verdict_in_words": verdict(entry)} for entry in comparisons]
-    write_results({"config": as_plain(arguments), "results": results, "comparisons": verdicts}, output)
+    write_benchmark(benchmark, results, comparisons, command=started_as(), data=data)
+    words = [named_verdict(each.comparison.verdict, each.model_a, each.model_b) for each in comparisons]
+    with_words = [{**each.as_plain(), "verdict_in_words": said} for each, said in zip(comparisons, words, strict=True)]
+    write_results({"config": as_plain(arguments), "results": results, "comparisons": with_words}, output)
     print(f"\npaired differences of macro AUROC on {arguments.test_split}, 95 % intervals")
-    for entry in verdicts:
-        interval = f"{entry['difference']:+.3f} [{entry['ci_low']:+.3f}, {entry['ci_high']:+.3f}]"
-        what = f"{entry['task']} {entry['protocol'].replace('_', ' ')}: {entry['model_a']} - {entry['model_b']}"
-        print(f"{what:<60} {interval}  {entry['verdict_in_words']}")
+    print(benchmark_comparisons_table(comparisons))
     print(f"written to {output}; tables and pictures in {benchmark.output_dir}")
 
 
@@ -170,7 +169,7 @@ def has_begun(run: PretrainingArguments) -> bool:
 def train(
     name: str, wanted: PretrainingArguments, arguments: AblationArguments, beginning: Path | None = None
 ) -> None:
-    """Trains one run, goes on with it if it was stopped, or leaves it as it is if it is whole.
+    """Trains one run, continues it if it was stopped, or leaves it as it is if it is finished.
 
     Args:
         name: for messages.

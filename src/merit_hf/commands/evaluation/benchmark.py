@@ -1,10 +1,10 @@
-"""Put models through the protocols on every corpus and task, beside baselines, into one folder of tables and pictures.
+"""Put models and baselines through the protocols on every corpus and task, into one folder of tables and pictures.
 
     merit benchmark --models both=RUN_0 both=RUN_1 masked=RUN_2 --corpora ptb_xl=CORPUS --output_dir OUT
 
 A name that comes several times is one model trained with several seeds. OUT gets README.md (tables), results.json,
 results.csv, plots/, and the predictions of every model (predictions/, Parquet), from which anyone can recompute. A
-benchmark that was stopped goes on where it was with the same command.
+benchmark that was stopped continues with the same command.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ class BenchmarkArguments:
 
     models: list[str] = option(help="NAME=RUN each; the same name again is another seed of the same model")
     corpora: list[str] = option(
-        help="NAME=CORPUS each; of the names ptb_xl, cpsc2018 and csn, published numbers stand beside"
+        help="NAME=CORPUS each; for the names ptb_xl, cpsc2018 and csn, the report also shows published numbers"
     )
     output_dir: str = option(help="folder to write")
     data: list[str] = option([], help="NAME=WORDS each: what the records of a corpus are, for the report")
     baselines: list[str] = option(
-        ["untrained", "random_convolutions"], help="encoders to stand beside: untrained, random_convolutions, hf:NAME"
+        ["untrained", "random_convolutions"], help="encoders to compare with: untrained, random_convolutions, hf:NAME"
     )
     protocols: list[str] = option(["linear_probe", "zero_shot"], help="linear_probe, zero_shot, finetune")
     finetune_config: str = option(
         "finetune_tiny", help="recipe of the protocol finetune: a YAML file, or the name of a packaged one"
     )
     studies: list[str] = option(
-        [], help="further studies: robustness, structure_probe (corpora that know quantities), distribution_shift"
+        [], help="further studies: robustness, structure_probe (corpora with measurements), distribution_shift"
     )
     tasks: list[str] | None = option(None, help="label columns; null takes all that a corpus has")
     test_split: str = option("test", help="split to test on")
     fractions: list[float] = option([0.01, 0.1, 1.0], help="shares of the training labels for the linear probe")
-    seeds: int = option(3, help="seeds of baselines that are drawn by chance")
+    seeds: int = option(3, help="seeds of baselines with random weights")
     subsets: int = option(5, help="at least so many subsets of the training labels")
     min_positives: int = option(
         5, unit="records", help="labels with fewer positive test records are left out of macro averages, and named"
@@ -57,7 +57,7 @@ class BenchmarkArguments:
         None, help="prompts, a JSON file or the name of a packaged one; null finds one by task"
     )
     batch_size: int = option(64, unit="records", help="records in one pass of a model")
-    num_parallel: int = option(1, help="parts made at the same time, by a process each; they share out the cores")
+    num_parallel: int = option(1, help="parts made at the same time, each by its own process; they share the cores")
     device: str | None = option(None, help="device, e.g. cpu or cuda:0; null takes a GPU if there is one")
 
 
@@ -65,32 +65,33 @@ def main(arguments: BenchmarkArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     from merit_hf.data.build.open import load_corpus
     from merit_hf.evaluation.benchmark.benchmark import Benchmark, BenchmarkSettings
-    from merit_hf.evaluation.benchmark.contenders import contenders_of
-    from merit_hf.evaluation.benchmark.report import write_report
+    from merit_hf.evaluation.benchmark.models import benchmark_models
+    from merit_hf.evaluation.benchmark.report import write_benchmark
     from merit_hf.evaluation.benchmark.studies import STUDIES
+    from merit_hf.evaluation.tables import benchmark_table
 
     if unknown := [name for name in arguments.studies if name not in STUDIES]:
         raise ValueError(f"--studies {unknown} are not known, expected some of {', '.join(STUDIES)}")
     if arguments.num_parallel < 1:
         raise ValueError(f"--num_parallel is {arguments.num_parallel}, expected at least 1")
-    contenders = contenders_of(arguments.models, arguments.baselines, arguments.seeds)
+    settings = BenchmarkSettings(
+        test_split=arguments.test_split,
+        fractions=tuple(arguments.fractions),
+        num_subsets=arguments.subsets,
+        min_positives=arguments.min_positives,
+        num_resamples=arguments.num_resamples,
+        by_patient=arguments.by_patient,
+        prompts=arguments.prompts,
+        batch_size=arguments.batch_size,
+    )
     paths = named(arguments.corpora, "corpora")
     benchmark = Benchmark(
-        contenders,
+        benchmark_models(arguments.models, arguments.baselines, arguments.seeds),
         {name: load_corpus(path) for name, path in paths.items()},
         Path(arguments.output_dir),
         tasks=arguments.tasks,
         protocols=arguments.protocols,
-        settings=BenchmarkSettings(
-            test_split=arguments.test_split,
-            fractions=tuple(arguments.fractions),
-            num_subsets=arguments.subsets,
-            min_positives=arguments.min_positives,
-            num_resamples=arguments.num_resamples,
-            by_patient=arguments.by_patient,
-            prompts=arguments.prompts,
-            batch_size=arguments.batch_size,
-        ),
+        settings=settings,
         finetune=partial(finetune, arguments, paths),
         device=arguments.device,
     )
@@ -101,7 +102,7 @@ def main(arguments: BenchmarkArguments) -> None:
         print(name.replace("_", " "), flush=True)
         studies[name] = STUDIES[name](benchmark)
     words = named(arguments.data, "data") if arguments.data else {}
-    write_report(
+    write_benchmark(
         benchmark,
         results,
         comparisons,
@@ -109,20 +110,14 @@ def main(arguments: BenchmarkArguments) -> None:
         data={name: words.get(name, path) for name, path in paths.items()},
         studies=studies,
     )
-    for result in results:
-        metric = result["metrics"]["macro_auroc"]
-        share = f" {result['config']['fraction']:.0%}" if "fraction" in result["config"] else ""
-        what = f"{result['corpus']} {result['task']} {result['protocol']}{share}"
-        print(
-            f"{what:<44} {result['model']:<22} {metric['value']:.3f} [{metric['ci_low']:.3f}, {metric['ci_high']:.3f}]"
-        )
+    print(benchmark_table(results))
     print(f"written to {arguments.output_dir}: README.md, results.json, results.csv, plots/, predictions/")
 
 
 def finetune(
     arguments: BenchmarkArguments, corpora: dict[str, str], part: Part, checkpoint: str, seed: int, folder: Path
 ) -> None:
-    """Fine-tunes one checkpoint by the command for that, or goes on with what it left."""
+    """Fine-tunes one checkpoint with `merit finetune`, or continues a run that was stopped."""
     words = [sys.executable, *module_words("finetune"), arguments.finetune_config]
     words += ["--model", checkpoint, "--corpus", corpora[part.corpus], "--task", part.task, "--seed", str(seed)]
     words += ["--test_split", arguments.test_split, "--output_dir", str(folder), "--disable_tqdm", "true"]

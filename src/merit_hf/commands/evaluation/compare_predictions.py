@@ -2,13 +2,13 @@
 
     merit compare-predictions --a A.parquet --b B.parquet --metric macro_auroc --output OUT.json
 
-The files are predictions as the evaluation commands write them; several a side are seeds of one model. The method is
-`merit_hf.evaluation.comparison`; here is only the command line.
+The files are predictions as the evaluation commands write them; several on one side are seeds of one model. The method
+is in `merit_hf.evaluation.comparison`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from merit_hf.command_line import as_plain, option
 
@@ -38,6 +38,7 @@ def main(arguments: ComparisonArguments) -> None:
     from merit_hf.evaluation.comparison import compare_predictions
     from merit_hf.evaluation.predictions import read_predictions
     from merit_hf.evaluation.results import write_results
+    from merit_hf.evaluation.tables import comparison_table
 
     result = compare_predictions(
         [read_predictions(path) for path in arguments.a],
@@ -50,16 +51,7 @@ def main(arguments: ComparisonArguments) -> None:
         min_positives=arguments.min_positives,
         by_patient=arguments.by_patient,
     )
-    result["config"] = {**as_plain(arguments), **result["config"]}
+    result = replace(result, config={**as_plain(arguments), **result.config})
     write_results(result, arguments.output)
-    print(f"{arguments.metric} on {result['n']} records, {len(result['labels'])} labels")
-    for side, paths in (("a", arguments.a), ("b", arguments.b)):
-        print(f"  {side.upper()}           {result[side]:.4f}   {', '.join(paths)}")
-    print(
-        f"  A - B       {result['difference']:+.4f}   {arguments.confidence:.0%} interval "
-        f"[{result['ci_low']:+.4f}, {result['ci_high']:+.4f}], p = {result['p_value']:.4f}"
-    )
-    print(f"  verdict     {result['verdict']}")
-    for label, why in result["excluded_labels"].items():
-        print(f"  left out: {label} ({why['reason']})")
+    print(comparison_table(result, arguments.a, arguments.b))
     print(f"written to {arguments.output}")

@@ -2,7 +2,7 @@
 
     merit distribution-shift --model RUN --source CORPUS_A --target CORPUS_B --output OUT.json
 
-The protocol is `merit_hf.evaluation.shift.distribution_shift`; here is only the command line.
+The protocol is in `merit_hf.evaluation.shift.distribution_shift`.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ def main(arguments: DistributionShiftArguments) -> None:
     from merit_hf.data.build.open import load_corpus
     from merit_hf.evaluation.encoders.encoder import load_encoder
     from merit_hf.evaluation.results import write_results
-    from merit_hf.evaluation.shift.distribution_shift import SOURCE_SPLITS, distribution_shift, shift_table
+    from merit_hf.evaluation.shift.distribution_shift import SOURCE_SPLITS, distribution_shift
     from merit_hf.evaluation.shift.label_maps import select_label_map
+    from merit_hf.evaluation.tables import shift_table
 
     for name in ("min_positives", "num_resamples", "batch_size"):
         if getattr(arguments, name) < 1:

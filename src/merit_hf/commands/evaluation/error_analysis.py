@@ -44,6 +44,7 @@ def main(arguments: ErrorAnalysisArguments) -> None:
     from merit_hf.evaluation import error_analysis
     from merit_hf.evaluation.predictions import as_runs, read_predictions
     from merit_hf.evaluation.results import write_results
+    from merit_hf.evaluation.tables import differences_table
 
     if len(arguments.names) != 2:
         raise ValueError(f"--names has {len(arguments.names)} words, expected two")
@@ -64,7 +65,7 @@ def main(arguments: ErrorAnalysisArguments) -> None:
     result = {
         "n": len(a),
         "config": as_plain(arguments),
-        "differences": error_analysis.result_of(differences),
+        "differences": differences,
         "records": {kind: [a.ecg_ids[position] for position in positions] for kind, positions in kinds.items()},
     }
     write_results(result, output / "differences.json")
@@ -75,7 +76,7 @@ def main(arguments: ErrorAnalysisArguments) -> None:
             figure = picture(row, position, (a, b), arguments.names)
             figure.savefig(output / f"{kind}_{number}.png", dpi=110)
     print(f"mean misranking (0 is perfect) on {len(a)} records of {arguments.split}, 95 % intervals")
-    print(error_analysis.differences_table(differences, (arguments.names[0], arguments.names[1])))
+    print(differences_table(differences, (arguments.names[0], arguments.names[1])))
     print(f"written to {output}")
 
 

@@ -1,17 +1,21 @@
-"""Linear probe of a frozen encoder at shares of the labels, beside untrained encoders, to JSON and a table.
+"""Linear probe of a frozen encoder at shares of the labels, compared with untrained encoders, to JSON and a table.
 
     merit linear-probe --model RUN --corpus CORPUS --task super_class --fractions 0.01 0.1 1.0 \\
         --output OUT.json
 
-The protocol is `merit_hf.evaluation.probes.linear_probe`; here is only the command line.
+The protocol is in `merit_hf.evaluation.probes.linear_probe`. A share that leaves too few records or classes to learn
+from is skipped with a line.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from merit_hf.command_line import as_plain, option
+
+if TYPE_CHECKING:
+    from merit_hf.evaluation.encoders.encoder import Encoder
 
 
 @dataclass
@@ -27,10 +31,12 @@ class LinearProbeArguments:
         help="what gives the features: merit, untrained (the model's architecture), random_convolutions, or hf:NAME "
         "for another model of the Hub",
     )
-    fractions: list[float] = option([0.01, 0.1, 1.0], help="shares of the training records whose labels are used")
+    fractions: list[float] = option(
+        [0.01, 0.1, 1.0], help="shares of the training records whose labels are used, above 0 to 1"
+    )
     seeds: int = option(5, help="number of random subsets (and of untrained encoders), with seeds 0, 1, ...")
     head: str = option("linear", help="linear (logistic regression, grid by validation) or mlp")
-    untrained: bool = option(True, help="untrained encoders of the same architecture stand beside a merit encoder")
+    untrained: bool = option(True, help="compare a merit encoder with untrained ones of its architecture")
     test_split: str = option("test", help="split of the corpus to test on")
     validation_split: str | None = option(
         None,
@@ -52,32 +58,17 @@ class LinearProbeArguments:
 def main(arguments: LinearProbeArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     from merit_hf.data.build.open import load_corpus
-    from merit_hf.evaluation.encoders.encoder import DRAWN_KINDS, Encoder, load_encoder
-    from merit_hf.evaluation.probes.linear_probe import linear_probe, probe_data
+    from merit_hf.evaluation.probes.linear_probe import ProbeSettings, linear_probe
+    from merit_hf.evaluation.probes.probe_data import probe_data
     from merit_hf.evaluation.results import write_results
+    from merit_hf.evaluation.tables import probe_table
 
     for name in ("seeds", "num_resamples", "batch_size", "min_positives"):
         if getattr(arguments, name) < 1:
             raise ValueError(f"--{name} is {getattr(arguments, name)}, expected at least 1")
-    splits = load_corpus(arguments.corpus)
-    probe_data(
-        splits, arguments.task, arguments.test_split, arguments.validation_split
-    )  # bad input ends here, at once
-    seeds = range(arguments.seeds)
-
-    def load(kind: str) -> Encoder | list[Encoder]:
-        options: dict[str, Any] = {"kind": kind, "device": arguments.device, "sampling_rate": arguments.sampling_rate}
-        if kind in DRAWN_KINDS:
-            return [load_encoder(arguments.model, seed=seed, **options) for seed in seeds]
-        return load_encoder(arguments.model, **options)
-
-    results = linear_probe(
-        load(arguments.encoder),
-        splits,
-        arguments.task,
-        untrained=load("untrained") if arguments.encoder == "merit" and arguments.untrained else None,
+    settings = ProbeSettings(
         fractions=arguments.fractions,
-        seeds=seeds,
+        seeds=range(arguments.seeds),
         test_split=arguments.test_split,
         validation_split=arguments.validation_split,
         head=arguments.head,
@@ -87,23 +78,33 @@ def main(arguments: LinearProbeArguments) -> None:
         batch_size=arguments.batch_size,
         cache_dir=arguments.cache_dir,
         predictions_dir=arguments.predictions,
-        config=as_plain(arguments),
         progress=True,
     )
+    splits = load_corpus(arguments.corpus)
+    # Bad input is refused here, before a model is loaded.
+    probe_data(splits, arguments.task, arguments.test_split, arguments.validation_split)
+    untrained = None
+    if arguments.encoder == "merit" and arguments.untrained:
+        untrained = load_encoders(arguments, "untrained")
+    results = linear_probe(
+        load_encoders(arguments, arguments.encoder),
+        splits,
+        arguments.task,
+        settings,
+        untrained=untrained,
+        config=as_plain(arguments),
+    )
     write_results(results, arguments.output)
-    print(f"linear probe {arguments.task}, {results[0]['n']} records of {arguments.test_split}, 95 % intervals")
-    for result in results:
-        config = result["config"]
-        print(f"{config['fraction']:.0%} of the labels: {config['num_train']} records, {len(config['seeds'])} seeds")
-        for title, entry in (("", result), ("untrained", result.get("untrained"))):
-            for metric in ("macro_auroc", "macro_auprc", "macro_f1_val"):
-                if entry is None:
-                    continue
-                value = entry["metrics"][metric]
-                print(f"  {metric:12}  {value['value']:.3f} [{value['ci_low']:.3f}, {value['ci_high']:.3f}]  {title}")
-        if "against_untrained" in result:
-            print(f"  A this, B untrained: {result['against_untrained']['verdict']}")
-        if constant := sorted(set().union(*config["constant_labels"])):
-            print(f"  with one class only in some training subset, so of constant score: {', '.join(constant)}")
-        if excluded := result["excluded_labels"]:
-            print("  left out: " + ", ".join(f"{label} ({why['reason']})" for label, why in excluded.items()))
+    print(f"linear probe {arguments.task}, {results[0].n} records of {arguments.test_split}, 95 % intervals")
+    print(probe_table(results))
+    print(f"written to {arguments.output}")
+
+
+def load_encoders(arguments: LinearProbeArguments, kind: str) -> Encoder | list[Encoder]:
+    """The encoder of a kind, or one a seed where weights are random."""
+    from merit_hf.evaluation.encoders.encoder import DRAWN_KINDS, load_encoder
+
+    options: dict[str, Any] = {"kind": kind, "device": arguments.device, "sampling_rate": arguments.sampling_rate}
+    if kind in DRAWN_KINDS:
+        return [load_encoder(arguments.model, seed=seed, **options) for seed in range(arguments.seeds)]
+    return load_encoder(arguments.model, **options)

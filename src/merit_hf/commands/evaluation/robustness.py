@@ -2,7 +2,7 @@
 
     merit robustness --model RUN --corpus CORPUS --task super_class --output OUT.json
 
-The protocol is `merit_hf.evaluation.robustness.robustness`; here is only the command line.
+The protocol is in `merit_hf.evaluation.robustness.robustness`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def main(arguments: RobustnessArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     from merit_hf.data.build.open import load_corpus
     from merit_hf.evaluation.results import write_results
-    from merit_hf.evaluation.robustness.robustness import load_curves, robustness, robustness_table
+    from merit_hf.evaluation.robustness.robustness import load_curves, robustness
+    from merit_hf.evaluation.tables import robustness_table
 
     for name, least in (("min_positives", 1), ("num_resamples", 1), ("batch_size", 1), ("seed", 0)):
         if getattr(arguments, name) < least:
@@ -64,22 +65,24 @@ def main(arguments: RobustnessArguments) -> None:
         **scored,
     )
     write_results(result, arguments.output)
-    print(f"{arguments.protocol}, {arguments.task}, {result['n']} records of {arguments.split}, 95 % intervals")
+    print(f"{arguments.protocol}, {arguments.task}, {result.n} records of {arguments.split}, 95 % intervals")
     print(robustness_table(result))
     if arguments.plot is not None:
         from merit_hf.plotting.curves import plot_robustness
 
-        plot_robustness({result["model"]: result}).savefig(arguments.plot)
+        plot_robustness({result.model: result}).savefig(arguments.plot)
     print(f"written to {arguments.output}{'' if arguments.plot is None else f' and {arguments.plot}'}")
 
 
 def _zero_shot(arguments: RobustnessArguments, dataset: Any) -> dict[str, Any]:
     """What `robustness` needs of a model that scores by prompts."""
     from merit_hf.evaluation.targets import label_names_of
-    from merit_hf.evaluation.zero_shot.prompts import select_prompts
+    from merit_hf.evaluation.zero_shot.prompts import prompts_note, select_prompts
     from merit_hf.evaluation.zero_shot.zero_shot import load_zero_shot, zero_shot_scores
 
     prompts, source = select_prompts(arguments.task, label_names_of(dataset, arguments.task), arguments.prompts)
+    if note := prompts_note(arguments.task, source):
+        print(note)
     model, feature_extractor, tokenizer = load_zero_shot(arguments.model, arguments.device)
 
     def score(rows: Any) -> Any:
@@ -98,18 +101,16 @@ def _probe(arguments: RobustnessArguments, dataset: Any) -> dict[str, Any]:
     """What `robustness` needs of a probe, which is trained here on the clean splits."""
     from merit_hf.data.build.open import load_corpus
     from merit_hf.evaluation.encoders.encoder import load_encoder
-    from merit_hf.evaluation.robustness.robustness import clean_probe
+    from merit_hf.evaluation.probes.linear_probe import train_probe
+    from merit_hf.evaluation.probes.probe_data import SplitFeatures, probe_data
 
+    splits = load_corpus(arguments.corpus)
+    data = probe_data(splits, arguments.task, arguments.split)
     encoder = load_encoder(arguments.model, kind=arguments.encoder, device=arguments.device)
-    probe = clean_probe(
-        encoder,
-        load_corpus(arguments.corpus),
-        arguments.task,
-        test_split=arguments.split,
-        batch_size=arguments.batch_size,
-        cache_dir=arguments.cache_dir,
-        progress=True,
+    features = SplitFeatures(
+        encoder, splits, batch_size=arguments.batch_size, cache_dir=arguments.cache_dir, progress=True
     )
+    probe = train_probe(data, features).probe
 
     def score(rows: Any) -> Any:
         return probe.probabilities(encoder.features(rows, batch_size=arguments.batch_size))

@@ -3,8 +3,8 @@
     merit structure-probe --model RUN --corpus CORPUS --output OUT.json
     merit structure-probe --models both=RUN_A contrastive=RUN_B --corpus CORPUS --output OUT.json
 
-Untrained encoders of the first model's architecture always stand beside. The protocol is
-`merit_hf.evaluation.probes.structure_probe`; here is only the command line.
+Untrained encoders of the first model's architecture are always probed too. The protocol is in
+`merit_hf.evaluation.probes.structure_probe`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ class StructureProbeArguments:
     """Arguments of the command."""
 
     corpus: str = option(
-        help="corpus folder that knows quantities, as dataset_scripts/synthetic.py or mimic_iv_ecg.py writes it"
+        help="corpus folder with measurements, as `merit convert synthetic` or `merit convert mimic-iv-ecg` writes it"
     )
     output: str = option(help="results file to write, JSON")
     model: str | None = option(None, help="RUN folder or Hub id of a MERIT checkpoint")
     models: list[str] = option([], help="several, each as name=RUN, to compare")
-    random_convolutions: bool = option(False, help="random convolutions stand beside as well")
-    seeds: int = option(3, help="number of untrained encoders, with seeds 0, 1, ..., whose mean stands beside")
+    random_convolutions: bool = option(False, help="probe random convolutions as well")
+    seeds: int = option(3, help="number of untrained encoders, with seeds 0, 1, ..., which give one mean")
     validation_split: str = option("validation", help="split to choose penalties by")
     test_split: str = option("test", help="split of the corpus to test on")
     num_resamples: int = option(1000, help="bootstrap resamples of the 95 % intervals, drawn by patient")
@@ -42,7 +42,7 @@ def named_models(model: str | None, models: list[str]) -> dict[str, str]:
         if not (name and equals and path):
             raise ValueError(f"--models got {given!r}, expected name=RUN")
         if name in named or name in ("untrained", "random_convolutions"):
-            raise ValueError(f"--models gives the name {name!r} twice or to what is called so already")
+            raise ValueError(f"--models gives the name {name!r} twice, or it is the name of a baseline")
         named[name] = path
     if not named:
         raise ValueError("--model RUN or --models name=RUN ... is missing: there is no encoder to probe")
@@ -53,8 +53,9 @@ def main(arguments: StructureProbeArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     from merit_hf.data.build.open import load_corpus
     from merit_hf.evaluation.encoders.encoder import Encoder, load_encoder
-    from merit_hf.evaluation.probes.structure_probe import structure_probe, structure_table
+    from merit_hf.evaluation.probes.structure_probe import structure_probe
     from merit_hf.evaluation.results import write_results
+    from merit_hf.evaluation.tables import structure_table
 
     for name in ("seeds", "num_resamples", "batch_size"):
         if getattr(arguments, name) < 1:
@@ -83,5 +84,6 @@ def main(arguments: StructureProbeArguments) -> None:
         progress=True,
     )
     write_results(result, arguments.output)
-    print(f"structure probe, {result['n']} records of {arguments.test_split}, 95 % intervals")
+    print(f"structure probe, {result.n} records of {arguments.test_split}, 95 % intervals")
     print(structure_table(result))
+    print(f"written to {arguments.output}")

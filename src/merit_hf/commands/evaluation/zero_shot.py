@@ -1,8 +1,8 @@
-"""Zero-shot classification of a corpus by a pretrained model, beside untrained models, to JSON and a table.
+"""Zero-shot classification of a corpus by a pretrained model, compared with untrained models, to JSON and a table.
 
     merit zero-shot --model RUN --corpus CORPUS --split test --task super_class --output OUT.json
 
-The protocol is `merit_hf.evaluation.zero_shot.zero_shot`; here is only the command line.
+The protocol is in `merit_hf.evaluation.zero_shot.zero_shot`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ZeroShotArguments:
     prompts: str | None = option(
         None,
         help="prompts, a JSON file {task: {code: [text, ...]}} or {code: text}, or the name of a packaged one; null "
-        "finds one by the task and its labels",
+        "finds one by the task and its labels, or else takes the label names",
     )
     split_prompts: bool = option(
         False, help="make a prompt of each phrase between the commas of a text; for files {code: text} only"
@@ -43,9 +43,7 @@ class ZeroShotArguments:
     validation_split: str | None = option(
         None, help="split on which F1 thresholds are chosen (rule val); null leaves that rule out"
     )
-    seeds: int = option(
-        5, help="number of untrained models, with seeds 0, 1, ..., whose mean stands beside; 0 for none"
-    )
+    seeds: int = option(5, help="number of untrained models to compare with, with seeds 0, 1, ...; 0 for none")
     num_resamples: int = option(1000, help="bootstrap resamples of the 95 % intervals")
     batch_size: int = option(64, unit="records", help="records in one pass of the model")
     device: str | None = option(None, help="device, e.g. cpu or cuda:0; null takes a GPU if there is one")
@@ -54,9 +52,10 @@ class ZeroShotArguments:
 def main(arguments: ZeroShotArguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     from merit_hf.data.build.open import load_corpus
-    from merit_hf.evaluation.results import results_table, write_results
+    from merit_hf.evaluation.results import write_results
+    from merit_hf.evaluation.tables import results_table
     from merit_hf.evaluation.targets import task_targets
-    from merit_hf.evaluation.zero_shot.prompts import select_prompts
+    from merit_hf.evaluation.zero_shot.prompts import prompts_note, select_prompts
     from merit_hf.evaluation.zero_shot.zero_shot import ZeroShotScoring, load_zero_shot, zero_shot_result
 
     for name in ("seeds", "num_resamples", "batch_size"):
@@ -74,6 +73,8 @@ def main(arguments: ZeroShotArguments) -> None:
     prompts, source = select_prompts(
         arguments.task, label_names, arguments.prompts, split_texts=arguments.split_prompts
     )
+    if note := prompts_note(arguments.task, source):
+        print(note)
     model, feature_extractor, tokenizer = load_zero_shot(arguments.model, arguments.device)
     result = zero_shot_result(
         model,
@@ -94,6 +95,6 @@ def main(arguments: ZeroShotArguments) -> None:
         predictions_path=arguments.predictions,
     )
     write_results(result, arguments.output)
-    print(f"zero-shot {arguments.task}, {result['n']} records of {arguments.split}, 95 % intervals")
-    print(results_table({"trained": result, **({"untrained": result["untrained"]} if arguments.seeds else {})}))
+    print(f"zero-shot {arguments.task}, {result.n} records of {arguments.split}, 95 % intervals")
+    print(results_table({"trained": result, **({"untrained": result.untrained} if result.untrained else {})}))
     print(f"written to {arguments.output}")

@@ -40,8 +40,10 @@ def main(arguments: Arguments) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     from pathlib import Path
 
+    from merit_hf.evaluation.classification_result import classification_result
     from merit_hf.evaluation.predictions import write_predictions
-    from merit_hf.evaluation.results import classification_result, results_table, write_results
+    from merit_hf.evaluation.results import write_results
+    from merit_hf.evaluation.tables import results_table
     from merit_hf.training.finetuning.finetuner import Finetuner
 
     finetuner = Finetuner(arguments)
@@ -65,6 +67,6 @@ def main(arguments: Arguments) -> None:
         min_positives=arguments.min_positives,
     )
     write_results(result, folder / "results.json")
-    print(f"{arguments.task}, {result['n']} records of {arguments.test_split}, 95 % intervals")
+    print(f"{arguments.task}, {result.n} records of {arguments.test_split}, 95 % intervals")
     print(results_table({"fine-tuned": result}))
     print(f"written to {folder / 'results.json'}")

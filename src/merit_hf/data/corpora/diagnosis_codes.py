@@ -6,11 +6,14 @@ diagnoses of a header; each corpus file decides which of them become labels.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from typing import Any
+
+from merit_hf.packaged_json import PackagedJson
+
+_LABELS = PackagedJson(str(__package__), "labels", "corpus with diagnosis codes")
 
 
 @dataclass(frozen=True)
@@ -55,16 +58,11 @@ def diagnosis_codes(corpus: str) -> DiagnosisCodes:
         ValueError: no such map, or one that contradicts itself: a term of two findings, an entry without a source, a
             label that is no finding.
     """
-    folder = resources.files(__package__).joinpath("labels")
-    names = sorted(file.name.removesuffix(".json") for file in folder.iterdir() if file.name.endswith(".json"))
-    if corpus not in names:
-        raise ValueError(f"there are no diagnosis codes for {corpus!r}; there are some for {', '.join(names)}")
-    return parse_diagnosis_codes(folder.joinpath(f"{corpus}.json").read_text(encoding="utf-8"), f"{corpus}.json")
+    return parse_diagnosis_codes(_LABELS.read(corpus), f"{corpus}.json")
 
 
-def parse_diagnosis_codes(text: str, where: str) -> DiagnosisCodes:
-    """Map of the text of a JSON file; `where` names the file in complaints. Raises as `diagnosis_codes` does."""
-    content = json.loads(text)
+def parse_diagnosis_codes(content: Mapping[str, Any], where: str) -> DiagnosisCodes:
+    """Map of the content of a JSON file; `where` names the file in messages. Raises as `diagnosis_codes` does."""
     sources, findings = content["sources"], content["findings"]
     stated: dict[str, str] = {}
     equivalent: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Every protocol on every corpus, task and contender: the parts of a benchmark, kept so that a stopped one goes on.
+"""Every protocol on every corpus, task and model: the parts of a benchmark, kept so that a stopped one can continue.
 
 The protocols themselves are in their own files; tables and pictures of the whole are in report.py.
 """
@@ -20,15 +20,17 @@ from joblib import Parallel, delayed, parallel_config
 from transformers import AutoConfig
 
 from merit_hf import __version__
+from merit_hf.evaluation.classification_result import classification_result
 from merit_hf.evaluation.comparison import compare_predictions
+from merit_hf.evaluation.plain_json import to_plain
 from merit_hf.evaluation.predictions import Predictions, read_predictions, write_predictions
-from merit_hf.evaluation.probes.linear_probe import linear_probe
-from merit_hf.evaluation.results import Result, classification_result, write_results
+from merit_hf.evaluation.probes.linear_probe import ProbeSettings, check_fractions, linear_probe
+from merit_hf.evaluation.results import BenchmarkComparison, BenchmarkResult, Result, write_results
 from merit_hf.evaluation.targets import corpus_tasks
 from merit_hf.evaluation.zero_shot.prompts import select_prompts
 from merit_hf.evaluation.zero_shot.zero_shot import load_zero_shot, zero_shot_predictions
 
-from .contenders import MERIT, Contender
+from .models import MERIT, BenchmarkModel
 
 LINEAR_PROBE, ZERO_SHOT, FINETUNE = "linear_probe", "zero_shot", "finetune"
 PROTOCOLS = (LINEAR_PROBE, ZERO_SHOT, FINETUNE)
@@ -40,14 +42,18 @@ TEST_PREDICTIONS, VALIDATION_PREDICTIONS = "predictions_test.parquet", "predicti
 class BenchmarkSettings:
     """What holds for all parts of a benchmark.
 
-    test_split: split to test on; `linear_probe.probe_data` says what a probe is then chosen by.
-    fractions: shares of the training labels for the probe.
-    num_subsets: at least so many subsets for shares below 1; every seed of a contender takes equally many.
-    min_positives: labels with fewer test positives are left out of the macro averages, and listed.
-    num_resamples: bootstrap resamples of intervals and comparisons, and permutations of the tests.
-    by_patient: resample patients instead of records.
-    prompts: file of prompts or name of a packaged one; None finds one by task.
-    batch_size: records in one pass of a model.
+    Attributes:
+        test_split: split to test on; `probe_data` says what a probe is then chosen by.
+        fractions: shares of the training labels for the probe.
+        num_subsets: at least so many subsets for shares below 1; every seed of a model takes equally many.
+        min_positives: labels with fewer test positives are left out of the macro averages, and listed.
+        num_resamples: bootstrap resamples of intervals and comparisons, and permutations of the tests.
+        by_patient: resample patients instead of records.
+        prompts: file of prompts or name of a packaged one; None finds one by task.
+        batch_size: records in one pass of a model.
+
+    Raises:
+        ValueError: a fraction that is not above 0 and at most 1.
     """
 
     test_split: str = "test"
@@ -59,20 +65,23 @@ class BenchmarkSettings:
     prompts: str | None = None
     batch_size: int = 64
 
+    def __post_init__(self) -> None:
+        check_fractions(self.fractions)
+
 
 @dataclass(frozen=True)
 class Part:
-    """One protocol on one task of one corpus for one contender."""
+    """One protocol on one task of one corpus for one model."""
 
     corpus: str
     task: str
     protocol: str
-    contender: Contender
+    model: BenchmarkModel
 
     @property
     def name(self) -> str:
         """Path without extension, below the benchmark's folder, of its results and predictions."""
-        return f"{self.corpus}/{self.task}/{self.protocol}/{self.contender.name}"
+        return f"{self.corpus}/{self.task}/{self.protocol}/{self.model.name}"
 
 
 # Fine-tunes a checkpoint on the task of a part with a seed, and leaves its predictions in a folder.
@@ -83,7 +92,7 @@ class Benchmark:
     """The parts of a benchmark and where they are kept.
 
     Args:
-        contenders: models and baselines; their names must differ.
+        models: trained ones and baselines; their names must differ.
         corpora: name -> splits by name (`load_corpus(path)`).
         output_dir: folder of the benchmark. `parts/` keeps the results of each part, `predictions/` its scores; a part
             that is there and was made by the same settings, checkpoints and prompts is not made again.
@@ -94,12 +103,12 @@ class Benchmark:
         device: None takes a GPU if there is one.
 
     Raises:
-        ValueError: two contenders of one name, an unknown protocol, or a task that no corpus has.
+        ValueError: two models of one name, an unknown protocol, or a task that no corpus has.
     """
 
     def __init__(
         self,
-        contenders: Sequence[Contender],
+        models: Sequence[BenchmarkModel],
         corpora: Mapping[str, Mapping[str, datasets.Dataset]],
         output_dir: Path,
         *,
@@ -109,15 +118,15 @@ class Benchmark:
         finetune: Finetune | None = None,
         device: str | None = None,
     ) -> None:
-        names = [contender.name for contender in contenders]
+        names = [model.name for model in models]
         if len(set(names)) != len(names):
-            raise ValueError(f"contenders must have different names, got {names}")
+            raise ValueError(f"models must have different names, got {names}")
         if unknown := [protocol for protocol in protocols if protocol not in PROTOCOLS]:
             raise ValueError(f"protocols {unknown} are not known, expected some of {', '.join(PROTOCOLS)}")
         if FINETUNE in protocols and finetune is None:
             raise ValueError(f"protocol {FINETUNE!r} needs something that fine-tunes: give finetune")
         self.finetune = finetune
-        self.contenders, self.corpora, self.output_dir = list(contenders), corpora, output_dir
+        self.models, self.corpora, self.output_dir = list(models), corpora, output_dir
         self.protocols, self.device = list(protocols), device
         self.settings = settings or BenchmarkSettings()
         self.tasks = {name: corpus_tasks(next(iter(splits.values()))) for name, splits in corpora.items()}
@@ -135,19 +144,19 @@ class Benchmark:
     def parts(self) -> list[Part]:
         """All parts in the order in which they are made.
 
-        Zero-shot is for contenders with a trained text tower, fine-tuning for MERIT encoders.
+        Zero-shot is for models with a trained text tower, fine-tuning for MERIT encoders.
         """
         return [
-            Part(corpus, task, protocol, contender)
+            Part(corpus, task, protocol, model)
             for corpus, tasks in self.tasks.items()
             for task in tasks
             for protocol in self.protocols
-            for contender in self.contenders
-            if protocol == LINEAR_PROBE or (_aligned(contender) if protocol == ZERO_SHOT else contender.kind == MERIT)
+            for model in self.models
+            if protocol == LINEAR_PROBE or (_aligned(model) if protocol == ZERO_SHOT else model.kind == MERIT)
         ]
 
-    def run(self, report: Callable[[str], None] = lambda line: None, num_parallel: int = 1) -> list[Result]:
-        """Makes what is missing and returns all entries, each with its `corpus`, `protocol` and contender (`model`).
+    def run(self, report: Callable[[str], None] = lambda line: None, num_parallel: int = 1) -> list[BenchmarkResult]:
+        """Makes what is missing and returns all results.
 
         Args:
             report: told of each part as it begins.
@@ -163,23 +172,22 @@ class Benchmark:
             )
         return list(itertools.chain.from_iterable(made))
 
-    def _made(self, part: Part, begin: Callable[[], None]) -> list[Result]:
+    def _made(self, part: Part, begin: Callable[[], None]) -> list[BenchmarkResult]:
         begin()
         makers = {LINEAR_PROBE: self._linear_probe, ZERO_SHOT: self._zero_shot, FINETUNE: self._finetuned}
-        identity: dict[str, Any] = {"contender": part.contender.identity(), "corpus": self.fingerprint(part.corpus)}
+        identity: dict[str, Any] = {"model": part.model.identity(), "corpus": self.fingerprint(part.corpus)}
         if part.protocol == ZERO_SHOT:
             # The texts, since the settings only name their file.
             identity["prompts"], _ = self._prompts(part)
-        about = {"corpus": part.corpus, "protocol": part.protocol}
         made = self.kept(part.name, identity, partial(makers[part.protocol], part))
-        return [{**about, **entry} for entry in made]
+        return [BenchmarkResult(part.corpus, part.protocol, Result.from_plain(entry)) for entry in made]
 
     def kept(self, name: str, identity: Mapping[str, Any], make: Callable[[], Any]) -> Any:
         """What `make` returns, as plain JSON: from `parts/` if it is there with the same identity, or made now.
 
         Args:
             name: path below `parts/`, without extension.
-            identity: what decides about it beside the settings and the version of this package; plain JSON.
+            identity: what it depends on besides the settings and the version of this package; plain JSON.
             make: called if it is not there.
         """
         path = self.output_dir / "parts" / f"{name}.json"
@@ -189,7 +197,7 @@ class Benchmark:
             found = json.loads(path.read_text(encoding="utf-8"))
             if found["identity"] == wanted:
                 return found["made"]
-        made = make()
+        made = to_plain(make())
         write_results({"identity": wanted, "made": made}, path)
         return made
 
@@ -202,13 +210,10 @@ class Benchmark:
         return self.output_dir / "predictions" / part.name
 
     def _linear_probe(self, part: Part) -> list[Result]:
-        settings, contender = self.settings, part.contender
-        encoders = contender.encoders(self.device)
+        settings, model = self.settings, part.model
+        encoders = model.encoders(self.device)
         subsets_each = math.ceil(settings.num_subsets / len(encoders))
-        return linear_probe(
-            encoders,
-            self.corpora[part.corpus],
-            part.task,
+        probe_settings = ProbeSettings(
             fractions=settings.fractions,
             seeds=range(subsets_each * len(encoders)),
             test_split=settings.test_split,
@@ -218,64 +223,69 @@ class Benchmark:
             batch_size=settings.batch_size,
             cache_dir=self.output_dir / "features",
             predictions_dir=self.predictions_dir(part),
-            model_name=contender.name,
-            config={"checkpoints": list(contender.checkpoints)},
+        )
+        return linear_probe(
+            encoders,
+            self.corpora[part.corpus],
+            part.task,
+            probe_settings,
+            model_name=model.name,
+            config={"checkpoints": list(model.checkpoints)},
         )
 
     def _zero_shot(self, part: Part) -> list[Result]:
-        settings, contender = self.settings, part.contender
+        settings, model = self.settings, part.model
         dataset = self.corpora[part.corpus][settings.test_split]
         prompts, source = self._prompts(part)
         runs = []
-        for seed, checkpoint in zip(contender.seeds, contender.checkpoints, strict=True):
+        for seed, checkpoint in zip(model.seeds, model.checkpoints, strict=True):
             loaded = load_zero_shot(checkpoint, self.device)
             run = zero_shot_predictions(
                 *loaded, dataset, task=part.task, prompts=prompts, batch_size=settings.batch_size
             )
-            name = f"{part.task}-seed-{seed}-{settings.test_split}.parquet"
-            write_predictions(run, self.predictions_dir(part) / name)
+            self._write_test_predictions(part, seed, run)
             runs.append(run)
-        return [
-            classification_result(
-                runs,
-                task=part.task,
-                split=settings.test_split,
-                model=contender.name,
-                config={"checkpoints": list(contender.checkpoints), "prompts": source, "seeds": list(contender.seeds)},
-                min_positives=settings.min_positives,
-                num_resamples=settings.num_resamples,
-                by_patient=settings.by_patient,
-            )
-        ]
-
-    def _prompts(self, part: Part) -> tuple[dict[str, list[str]], str]:
-        labels = self.corpora[part.corpus][self.settings.test_split].features[part.task].feature.names
-        return select_prompts(part.task, labels, self.settings.prompts)
+        return [self._result(part, runs, None, {"prompts": source})]
 
     def _finetuned(self, part: Part) -> list[Result]:
-        assert self.finetune is not None  # __init__ has seen to it
-        settings, contender = self.settings, part.contender
+        assert self.finetune is not None  # __init__ refuses this protocol without it
+        model = part.model
         tests, validations = [], []
-        for seed, checkpoint in zip(contender.seeds, contender.checkpoints, strict=True):
+        for seed, checkpoint in zip(model.seeds, model.checkpoints, strict=True):
             folder = self.output_dir / FINETUNE / part.name / f"seed-{seed}"
             self.finetune(part, checkpoint, seed, folder)
             tests.append(read_predictions(folder / TEST_PREDICTIONS))
             validations.append(read_predictions(folder / VALIDATION_PREDICTIONS))
-            name = f"{part.task}-seed-{seed}-{settings.test_split}.parquet"
-            write_predictions(tests[-1], self.predictions_dir(part) / name)
-        return [
-            classification_result(
-                tests,
-                validations,
-                task=part.task,
-                split=settings.test_split,
-                model=contender.name,
-                config={"checkpoints": list(contender.checkpoints), "seeds": list(contender.seeds)},
-                min_positives=settings.min_positives,
-                num_resamples=settings.num_resamples,
-                by_patient=settings.by_patient,
-            )
-        ]
+            self._write_test_predictions(part, seed, tests[-1])
+        return [self._result(part, tests, validations, {})]
+
+    def _write_test_predictions(self, part: Part, seed: int, predictions: Predictions) -> None:
+        name = f"{part.task}-seed-{seed}-{self.settings.test_split}.parquet"
+        write_predictions(predictions, self.predictions_dir(part) / name)
+
+    def _result(
+        self,
+        part: Part,
+        tests: Sequence[Predictions],
+        validations: Sequence[Predictions] | None,
+        config: Mapping[str, Any],
+    ) -> Result:
+        settings, model = self.settings, part.model
+        return classification_result(
+            tests,
+            validations,
+            task=part.task,
+            split=settings.test_split,
+            model=model.name,
+            config={"checkpoints": list(model.checkpoints), **config, "seeds": list(model.seeds)},
+            min_positives=settings.min_positives,
+            num_resamples=settings.num_resamples,
+            by_patient=settings.by_patient,
+        )
+
+    def _prompts(self, part: Part) -> tuple[dict[str, list[str]], str]:
+        labels = self.corpora[part.corpus][self.settings.test_split].features[part.task].feature.names
+        return select_prompts(part.task, labels, self.settings.prompts)
 
     def test_predictions(self, part: Part) -> list[Predictions]:
         """Scores of a part on the test split, one a seed; of a probe those with the largest share of the labels."""
@@ -286,32 +296,34 @@ class Benchmark:
         paths = sorted(folder.glob(f"{stem}*-{self.settings.test_split}.parquet"))
         return [read_predictions(path) for path in paths]
 
-    def comparisons(self, metric: str = "macro_auroc") -> list[dict[str, Any]]:
-        """Paired comparisons of every two contenders on the same records, a later one as A against an earlier as B."""
+    def comparisons(self, metric: str = "macro_auroc") -> list[BenchmarkComparison]:
+        """Paired comparisons of every two models on the same records, a later one as A against an earlier as B.
+
+        Models without predictions, as their probe skipped the largest share of the labels, are not compared.
+        """
         found = []
-        parts = {(part.corpus, part.task, part.protocol, part.contender.name): part for part in self.parts()}
+        parts = {(part.corpus, part.task, part.protocol, part.model.name): part for part in self.parts()}
         for corpus, tasks in self.tasks.items():
             for task, protocol in itertools.product(tasks, self.protocols):
-                there = [c for c in self.contenders if (corpus, task, protocol, c.name) in parts]
-                scores = {c.name: self.test_predictions(parts[corpus, task, protocol, c.name]) for c in there}
-                for first, second in itertools.combinations(there, 2):
-                    entry = compare_predictions(
-                        scores[second.name],
-                        scores[first.name],
+                there = [model.name for model in self.models if (corpus, task, protocol, model.name) in parts]
+                scores = {name: self.test_predictions(parts[corpus, task, protocol, name]) for name in there}
+                for first, second in itertools.combinations([name for name in there if scores[name]], 2):
+                    comparison = compare_predictions(
+                        scores[second],
+                        scores[first],
                         metric=metric,
                         num_resamples=self.settings.num_resamples,
                         num_permutations=self.settings.num_resamples,
                         min_positives=self.settings.min_positives,
                         by_patient=self.settings.by_patient,
                     )
-                    about = {"corpus": corpus, "task": task, "protocol": protocol}
-                    found.append({**about, "model_a": second.name, "model_b": first.name, **entry})
+                    found.append(BenchmarkComparison(corpus, task, protocol, second, first, comparison))
         return found
 
 
-def _aligned(contender: Contender) -> bool:
+def _aligned(model: BenchmarkModel) -> bool:
     """Whether zero-shot makes sense: a trained model whose ECGs were aligned with text."""
-    if contender.kind != MERIT:
+    if model.kind != MERIT:
         return False
-    config = AutoConfig.from_pretrained(contender.checkpoints[0])
+    config = AutoConfig.from_pretrained(model.checkpoints[0])
     return getattr(config, "contrastive_weight", 0) > 0

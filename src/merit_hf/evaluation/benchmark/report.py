@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from merit_hf.data.build.card import RESEARCH_NOTE, markdown_table
-from merit_hf.evaluation.probes.structure_probe import structure_table
-from merit_hf.evaluation.results import Result, write_results
-from merit_hf.evaluation.robustness.robustness import robustness_table
-from merit_hf.evaluation.shift.distribution_shift import shift_table
-from merit_hf.evaluation.whole_file import whole_file
+from merit_hf.evaluation.atomic_file import write_text_atomically
+from merit_hf.evaluation.comparison import named_verdict
+from merit_hf.evaluation.results import BenchmarkComparison, BenchmarkResult, Result, write_results
+from merit_hf.evaluation.tables import interval_cell, robustness_table, shift_table, skipped_line, structure_table
+from merit_hf.evaluation.zero_shot.prompts import LABEL_NAMES
+from merit_hf.packaged_json import PackagedJson
 
-from .benchmark import FINETUNE, LINEAR_PROBE, ZERO_SHOT, Benchmark
-from .published import published_numbers
+from .benchmark import FINETUNE, LINEAR_PROBE, ZERO_SHOT, Benchmark, Part
 from .studies import ROBUSTNESS, SHIFT, STRUCTURE
 
-COLUMNS = {  # metric -> heading; a metric that an entry lacks is left out
+Studies = Mapping[str, Mapping[str, Any]]
+
+REPORTED_METRICS = {  # metric -> heading; a metric that a result lacks is left out
     "macro_auroc": "macro AUROC",
     "macro_auroc_all_labels": "with rare labels",
     "macro_auprc": "macro AUPRC",
@@ -35,16 +37,17 @@ COLUMNS = {  # metric -> heading; a metric that an entry lacks is left out
 CSV_COLUMNS = (
     "corpus", "task", "protocol", "fraction", "model", "split", "n", "metric", "value", "ci_low", "ci_high", "values",
 )  # fmt: skip
+PUBLISHED = PackagedJson(str(__package__), "published", "published numbers")
 
 
-def write_report(
+def write_benchmark(
     benchmark: Benchmark,
-    results: Sequence[Result],
-    comparisons: Sequence[Mapping[str, Any]],
+    results: Sequence[BenchmarkResult],
+    comparisons: Sequence[BenchmarkComparison],
     *,
     command: str,
     data: Mapping[str, str],
-    studies: Mapping[str, Mapping[str, Any]] | None = None,
+    studies: Studies | None = None,
 ) -> None:
     """Writes the folder.
 
@@ -53,10 +56,10 @@ def write_report(
         results: what `Benchmark.run` returned.
         comparisons: what `Benchmark.comparisons` returned.
         command: by which anyone can repeat it.
-        data: corpus -> what its records are, in words ("synthetic", say).
+        data: corpus -> description of its records, e.g. "simulated ECGs".
         studies: study -> what the function of that study in studies.py returned.
     """
-    folder = benchmark.output_dir
+    folder, studies = benchmark.output_dir, dict(studies or {})
     published = [
         entry
         for corpus, tasks in benchmark.tasks.items()
@@ -68,51 +71,66 @@ def write_report(
         "data": dict(data),
         "settings": vars(benchmark.settings),
         "results": list(results),
-        "comparisons": [dict(entry) for entry in comparisons],
+        "comparisons": list(comparisons),
         "published": published,
-        "studies": dict(studies or {}),
+        "studies": studies,
     }
     write_results(everything, folder / "results.json")
-    _write(folder / "results.csv", _csv(results))
-    plots = _draw(benchmark, results, comparisons, studies or {})
-    readme = _readme(benchmark, results, comparisons, published, studies or {}, command, data, plots)
-    _write(folder / "README.md", readme)
+    write_text_atomically(_csv(results), folder / "results.csv")
+    plots = _draw(benchmark, results, comparisons, studies)
+    sections = _introduction(benchmark, command, data)
+    for corpus, tasks in benchmark.tasks.items():
+        for task in tasks:
+            sections += _task_sections(
+                [each for each in results if (each.corpus, each.result.task) == (corpus, task)],
+                [each for each in comparisons if (each.corpus, each.task) == (corpus, task)],
+                [each for each in published if (each["corpus"], each["task"]) == (corpus, task)],
+            )
+    sections += _study_sections(studies)
+    sections += [f"![{path.stem.replace('-', ', ')}]({path.relative_to(folder)})" for path in plots]
+    write_text_atomically("\n\n".join([*sections, RESEARCH_NOTE]) + "\n", folder / "README.md")
 
 
-def _write(path: Path, text: str) -> None:
-    with whole_file(path) as file:
-        file.write(text.encode())
+def published_numbers(corpus: str | None = None, task: str | None = None) -> list[dict[str, Any]]:
+    """Macro AUROC that others published. It was measured on other records and with other protocols.
+
+    Args:
+        corpus: "ptb_xl", "cpsc2018" or "csn"; None takes all.
+        task: label column; None takes all.
+
+    Returns:
+        Entries `{"model", "corpus", "task", "protocol", ["fraction"], "macro_auroc", "source"}`, where `source`
+        says how and where the number was published.
+    """
+    content = PUBLISHED.read("macro_auroc")
+    return [
+        {**entry, "source": content["sources"][entry["source"]]}
+        for entry in content["numbers"]
+        if corpus in (None, entry["corpus"]) and task in (None, entry["task"])
+    ]
 
 
-def _csv(results: Sequence[Result]) -> str:
+def _csv(results: Sequence[BenchmarkResult]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    for result in results:
-        about = [result[name] for name in ("corpus", "task", "protocol")]
-        about += [result["config"].get("fraction", ""), result["model"], result["split"], result["n"]]
-        for metric, entry in result["metrics"].items():
-            values = " ".join(repr(value) for value in entry.get("values", []))
-            writer.writerow([*about, metric, entry["value"], entry["ci_low"], entry["ci_high"], values])
+    for entry in results:
+        result = entry.result
+        about: list[Any] = [entry.corpus, result.task, entry.protocol]
+        about += [result.config.get("fraction", ""), result.model, result.split, result.n]
+        for name, metric in result.metrics.items():
+            values = " ".join(repr(value) for value in metric.values)
+            writer.writerow([*about, name, metric.value, metric.ci_low, metric.ci_high, values])
     return text.getvalue()
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
-def _readme(
-    benchmark: Benchmark,
-    results: Sequence[Result],
-    comparisons: Sequence[Mapping[str, Any]],
-    published: Sequence[Mapping[str, Any]],
-    studies: Mapping[str, Mapping[str, Any]],
-    command: str,
-    data: Mapping[str, str],
-    plots: Sequence[Path],
-) -> str:
+def _introduction(benchmark: Benchmark, command: str, data: Mapping[str, str]) -> list[str]:
     settings = benchmark.settings
     unit = "patients" if settings.by_patient else "records, stratified per label"
-    sections = [
+    return [
         "# Benchmark",
         f"```bash\n{command}\n```",
         "Data: " + "; ".join(f"`{name}`: {words}" for name, words in data.items()) + ".",
@@ -123,78 +141,87 @@ def _readme(
         '"with rare labels" has them in). F1 depends on how thresholds are chosen: `fixed` is 0.5, `val` the best on '
         "the records that also chose the probe, `oracle` the best on the test records themselves.",
     ]
-    for corpus, tasks in benchmark.tasks.items():
-        for task in tasks:
-            of_task = [r for r in results if (r["corpus"], r["task"]) == (corpus, task)]
-            if not of_task:
-                continue
-            sections.append(f"## {corpus}, {task}: {of_task[0]['n']} test records (split `{settings.test_split}`)")
-            sections += _probe_tables([r for r in of_task if r["protocol"] == LINEAR_PROBE])
-            for protocol in (ZERO_SHOT, FINETUNE):
-                if rows := [r for r in of_task if r["protocol"] == protocol]:
-                    sections.append(_metrics_table(protocol.replace("_", "-"), rows))
-            sections += _excluded(of_task[0])
-            sections += _comparison_table([c for c in comparisons if (c["corpus"], c["task"]) == (corpus, task)])
-            sections += _published_table([p for p in published if (p["corpus"], p["task"]) == (corpus, task)])
-    sections += _study_sections(studies)
-    sections += [f"![{path.stem.replace('-', ', ')}]({path.relative_to(benchmark.output_dir)})" for path in plots]
-    sections.append(RESEARCH_NOTE)
-    return "\n\n".join(sections) + "\n"
 
 
-def _cell(entry: Mapping[str, Any]) -> str:
-    return f"{entry['value']:.3f} [{entry['ci_low']:.3f}, {entry['ci_high']:.3f}]"
+def _task_sections(
+    results: Sequence[BenchmarkResult],
+    comparisons: Sequence[BenchmarkComparison],
+    published: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    """Everything about one task of one corpus."""
+    if not results:
+        return []
+    first = results[0].result
+    by_protocol = {
+        protocol: [each.result for each in results if each.protocol == protocol]
+        for protocol in (LINEAR_PROBE, ZERO_SHOT, FINETUNE)
+    }
+    sections = [f"## {results[0].corpus}, {first.task}: {first.n} test records (split `{first.split}`)"]
+    sections += _probe_tables(by_protocol[LINEAR_PROBE])
+    for protocol in (ZERO_SHOT, FINETUNE):
+        if of_protocol := by_protocol[protocol]:
+            sections.append(_metrics_table(protocol.replace("_", "-"), of_protocol))
+    if any(result.config["prompts"] == LABEL_NAMES for result in by_protocol[ZERO_SHOT]):
+        sections.append("Zero-shot prompts are the label names, since no packaged prompts have all labels.")
+    sections += _excluded(first)
+    sections += _comparison_table(comparisons)
+    return sections + _published_table(published)
 
 
 def _probe_tables(results: Sequence[Result]) -> list[str]:
     if not results:
         return []
-    fractions = sorted({result["config"]["fraction"] for result in results})
-    models = list(dict.fromkeys(result["model"] for result in results))
-    found = {(result["model"], result["config"]["fraction"]): result for result in results}
-    rows = [
-        [model, *(_cell(found[model, fraction]["metrics"]["macro_auroc"]) for fraction in fractions)]
-        for model in models
-    ]
+    fractions = sorted({result.config["fraction"] for result in results})
+    models = list(dict.fromkeys(result.model for result in results))
+    found = {(result.model, result.config["fraction"]): result for result in results}
+    rows = []
+    for model in models:
+        at_fractions = [found.get((model, fraction)) for fraction in fractions]
+        cells = [interval_cell(each.metrics["macro_auroc"]) if each else "skipped" for each in at_fractions]
+        rows.append([model, *cells])
     head = ["macro AUROC of the linear probe", *(f"{fraction:.0%} of the labels" for fraction in fractions)]
-    largest = [found[model, fractions[-1]] for model in models]
-    return [markdown_table(head, rows), _metrics_table(f"linear probe, {fractions[-1]:.0%}", largest)]
+    largest = [found[model, fractions[-1]] for model in models if (model, fractions[-1]) in found]
+    tables = [markdown_table(head, rows), _metrics_table(f"linear probe, {fractions[-1]:.0%}", largest)]
+    return tables + _skipped(results)
+
+
+def _skipped(results: Sequence[Result]) -> list[str]:
+    """A paragraph on the shares of the labels that some model's probe could not be fitted at."""
+    lines = {
+        f"`{result.model}`, {skipped_line(entry['fraction'], entry['reason'])}": None
+        for result in results
+        for entry in result.config.get("skipped_fractions", [])
+    }
+    return [". ".join(lines) + "."] if lines else []
 
 
 def _metrics_table(title: str, results: Sequence[Result]) -> str:
-    columns = [name for name in COLUMNS if name in results[0]["metrics"]]
-    rows = [[result["model"], *(_cell(result["metrics"][name]) for name in columns)] for result in results]
-    return markdown_table([title, *(COLUMNS[name] for name in columns)], rows)
+    columns = [name for name in REPORTED_METRICS if name in results[0].metrics]
+    rows = [[result.model, *(interval_cell(result.metrics[name]) for name in columns)] for result in results]
+    return markdown_table([title, *(REPORTED_METRICS[name] for name in columns)], rows)
 
 
 def _excluded(result: Result) -> list[str]:
-    excluded = result["excluded_labels"]
-    if not excluded:
+    if not result.excluded_labels:
         return []
-    named = ", ".join(f"`{label}` ({entry['positives']})" for label, entry in excluded.items())
+    named = ", ".join(f"`{label}` ({each.positives})" for label, each in result.excluded_labels.items())
     return [f"Left out of the macro averages, with their positive test records: {named}."]
 
 
-def _comparison_table(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
+def _comparison_table(comparisons: Sequence[BenchmarkComparison]) -> list[str]:
     if not comparisons:
         return []
     rows = [
         [
-            entry["protocol"].replace("_", " "),
-            f"{entry['model_a']} − {entry['model_b']}",
-            f"{entry['difference']:+.3f} [{entry['ci_low']:+.3f}, {entry['ci_high']:+.3f}]",
-            f"{entry['p_value']:.3f}",
-            verdict(entry),
+            entry.protocol.replace("_", " "),
+            f"{entry.model_a} − {entry.model_b}",
+            interval_cell(entry.comparison.interval, "+"),
+            f"{entry.comparison.p_value:.3f}",
+            named_verdict(entry.comparison.verdict, entry.model_a, entry.model_b),
         ]
         for entry in comparisons
     ]
     return [markdown_table(["protocol", "paired difference of macro AUROC", "95 % interval", "p", "verdict"], rows)]
-
-
-def verdict(comparison: Mapping[str, Any]) -> str:
-    """The verdict of a comparison with the models' names in place of A and B."""
-    names = {"A": comparison["model_a"], "B": comparison["model_b"]}
-    return " ".join(names.get(word, word) for word in comparison["verdict"].split())
 
 
 def _published_table(published: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -213,7 +240,7 @@ def _published_table(published: Sequence[Mapping[str, Any]]) -> list[str]:
     return [markdown_table(head, rows)]
 
 
-def _study_sections(studies: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _study_sections(studies: Studies) -> list[str]:
     sections = []
     for title, result in studies.get(STRUCTURE, {}).items():
         sections.append(f"## {title}, what reports leave out: R² from frozen features")
@@ -230,66 +257,73 @@ def _study_sections(studies: Mapping[str, Mapping[str, Any]]) -> list[str]:
 # --- pictures --------------------------------------------------------------------------------------------------------
 
 
+class _Pictures:
+    """Saves figures in a folder and remembers their paths."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.paths: list[Path] = []
+
+    def save(self, name: str, figure: Any) -> None:
+        self.paths.append(self.folder / f"{name}.png")
+        figure.savefig(self.paths[-1], dpi=120)
+
+
 def _draw(
     benchmark: Benchmark,
-    results: Sequence[Result],
-    comparisons: Sequence[Mapping[str, Any]],
-    studies: Mapping[str, Mapping[str, Any]],
+    results: Sequence[BenchmarkResult],
+    comparisons: Sequence[BenchmarkComparison],
+    studies: Studies,
 ) -> list[Path]:
-    from merit_hf.plotting import results as plots
     from merit_hf.plotting.curves import plot_robustness
+    from merit_hf.plotting.results import plot_difference, plot_intervals
 
-    folder = benchmark.output_dir / "plots"
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn: list[Path] = []
-
-    def save(name: str, figure: Any) -> None:
-        drawn.append(folder / f"{name}.png")
-        figure.savefig(drawn[-1], dpi=120)
-
+    pictures = _Pictures(benchmark.output_dir / "plots")
     largest = max(benchmark.settings.fractions)
     panels: dict[str, dict[str, Result]] = {}
-    for result in results:
-        fraction = result["config"].get("fraction")
-        if fraction in (None, largest):
-            panels.setdefault(_title(result), {})[result["model"]] = result
-    save("intervals", plots.plot_intervals(panels))
+    for entry in results:
+        if entry.result.config.get("fraction") in (None, largest):
+            title = _title(entry.corpus, entry.result.task, entry.protocol)
+            panels.setdefault(title, {})[entry.result.model] = entry.result
+    pictures.save("intervals", plot_intervals(panels))
     if comparisons:
-        titled = [
-            {**entry, "title": f"{_title(entry)}: {entry['model_a']} − {entry['model_b']}"} for entry in comparisons
-        ]
-        save("differences", plots.plot_difference(titled))
+        titled = {
+            f"{_title(each.corpus, each.task, each.protocol)}: {each.model_a} − {each.model_b}": each.comparison
+            for each in comparisons
+        }
+        pictures.save("differences", plot_difference(titled))
     for title, models in studies.get(ROBUSTNESS, {}).items():
-        save(f"{title.replace(' ', '-')}-robustness", plot_robustness(models))
-    main = benchmark.contenders[-1].name
+        pictures.save(f"{title.replace(' ', '-')}-robustness", plot_robustness(models))
     for part in benchmark.parts():
-        if part.contender.name != main:
-            continue
-        scores = benchmark.test_predictions(part)[0]
-        stem = f"{part.corpus}-{part.task}-{part.protocol}-{main}"
-        title = f"{main}, {part.protocol.replace('_', ' ')}, {part.task} (first seed)"
-        save(f"{stem}-curves", plots.plot_roc_and_precision_recall(scores, title))
-        if part.protocol == LINEAR_PROBE:
-            entry = next(
-                r for r in results
-                if (r["corpus"], r["task"], r["protocol"], r["model"]) == (part.corpus, part.task, part.protocol, main)
-                and r["config"]["fraction"] == largest
-            )  # fmt: skip
-            thresholds = {label: _first_threshold(row) for label, row in entry["per_label"].items()}
-            save(f"{stem}-labels", plots.plot_co_occurrence(scores, thresholds, title))
-            same = [
-                p
-                for p in benchmark.parts()
-                if (p.corpus, p.task, p.protocol) == (part.corpus, part.task, part.protocol)
-            ]
-            reliability = {p.contender.name: benchmark.test_predictions(p)[0] for p in same}
-            save(f"{part.corpus}-{part.task}-reliability", plots.plot_reliability(reliability))
-    return drawn
+        if part.model.name == benchmark.models[-1].name:
+            _draw_part(pictures, benchmark, part, panels)
+    return pictures.paths
 
 
-def _title(entry: Mapping[str, Any]) -> str:
-    return f"{entry['corpus']} {entry['task']}, {entry['protocol'].replace('_', ' ')}"
+def _draw_part(
+    pictures: _Pictures, benchmark: Benchmark, part: Part, panels: Mapping[str, Mapping[str, Result]]
+) -> None:
+    """Curves of one model; of a probe also which labels are confused, and the reliability of all models."""
+    from merit_hf.plotting.results import plot_co_occurrence, plot_reliability, plot_roc_and_precision_recall
+
+    name, protocol = part.model.name, part.protocol
+    predictions = benchmark.test_predictions(part)
+    result = panels.get(_title(part.corpus, part.task, protocol), {}).get(name)
+    if not predictions or result is None:  # its probe skipped the largest share of the labels
+        return
+    stem = f"{part.corpus}-{part.task}-{protocol}-{name}"
+    title = f"{name}, {protocol.replace('_', ' ')}, {part.task} (first seed)"
+    pictures.save(f"{stem}-curves", plot_roc_and_precision_recall(predictions[0], title))
+    if protocol != LINEAR_PROBE:
+        return
+    thresholds = {label: found.thresholds["val"][0] for label, found in result.per_label.items()}
+    pictures.save(f"{stem}-labels", plot_co_occurrence(predictions[0], thresholds, title))
+    same = [p for p in benchmark.parts() if (p.corpus, p.task, p.protocol) == (part.corpus, part.task, protocol)]
+    scores = {each.model.name: benchmark.test_predictions(each) for each in same}
+    reliability = {model: runs[0] for model, runs in scores.items() if runs}
+    pictures.save(f"{part.corpus}-{part.task}-reliability", plot_reliability(reliability))
 
 
-def _first_threshold(row: Mapping[str, Any]) -> float:
-    return row["threshold_val"] if "threshold_val" in row else row["thresholds_val"][0]
+def _title(corpus: str, task: str, protocol: str) -> str:
+    return f"{corpus} {task}, {protocol.replace('_', ' ')}"

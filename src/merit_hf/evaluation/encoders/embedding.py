@@ -1,7 +1,6 @@
 """Running a model over a corpus split: from its rows to one vector a window of each record.
 
-Rows become tensors by the same feature extractor as in training and in the pipelines. What the vectors are used for
-(zero-shot, probes) is the business of other files.
+Rows become tensors by the same feature extractor as in training and in the pipelines.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from tqdm.auto import tqdm
 
 from merit_hf.data.load.dataset import PretrainingDataset
 from merit_hf.data.row import record_from_row
-from merit_hf.objective_merit import normalize_embeds
 from merit_hf.pipeline_merit import inference_mode_of
 
 Encode = Callable[[Tensor, Tensor], Tensor]
@@ -82,25 +80,3 @@ def mean_by_record(values: Tensor, records: Tensor, num_records: int) -> Tensor:
     sums = values.new_zeros(num_records, *values.shape[1:]).index_add_(0, records, values)
     counts = torch.bincount(records, minlength=num_records)
     return sums / counts.reshape(-1, *[1] * (values.ndim - 1))
-
-
-def embed_ecgs(
-    model: Any,
-    feature_extractor: Any,
-    dataset: datasets.Dataset,
-    batch_size: int = 64,
-    description: str | None = None,
-) -> np.ndarray:
-    """Embeddings of a corpus split in the space shared with text.
-
-    Returns:
-        float32 (records, projection_dim), L2-normalised; of a longer recording the normalised mean over its windows.
-    """
-
-    def encode(values: Tensor, mask: Tensor) -> Tensor:
-        return normalize_embeds(model.get_ecg_features(values, mask).pooler_output.float())
-
-    embeds, records = encode_windows(
-        model, encode, feature_extractor, dataset, batch_size=batch_size, description=description
-    )
-    return normalize_embeds(mean_by_record(embeds, records, len(dataset))).numpy()

@@ -1,8 +1,8 @@
 """Encoders: what turns the ECGs of a corpus split into one vector of features each, frozen, ready for a probe.
 
 A MERIT encoder, the same one untrained, random convolutions and any fitting model of the Hub give features through
-the same feature extractor and the same windows. Here too is the cache, as features cost far more than what is fitted
-on them. What is fitted is the business of linear_probe.py and structure_probe.py.
+the same feature extractor and the same windows. Features are cached, since they cost far more than what is fitted on
+them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from transformers import AutoFeatureExtractor
 
 from merit_hf import __version__
-from merit_hf.evaluation.whole_file import whole_file
+from merit_hf.evaluation.atomic_file import atomic_file
 from merit_hf.feature_extraction_merit import MeritFeatureExtractor
 from merit_hf.modeling_merit import MeritEcgModel, require_complete
 
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 HUB_PREFIX = "hf:"
 KINDS = ("merit", "untrained", "random_convolutions", f"{HUB_PREFIX}NAME")
-DRAWN_KINDS = ("untrained", "random_convolutions")  # those whose weights are a matter of chance
+DRAWN_KINDS = ("untrained", "random_convolutions")  # with random weights
 # What an encoder sees of a row; labels, reports and ids change nothing about its features.
 _SEEN_COLUMNS = ("signal", "num_samples", "sampling_rate", "lead_names", "adc_gain", "units")
 _READ_AT_ONCE = 4096
@@ -62,7 +62,7 @@ class ModelEncoder:
     """A torch model behind a feature extractor; features of a longer recording are the mean over its windows.
 
     Args:
-        name: stands in results.
+        name: used in results.
         kind: one of `KINDS`.
         model: its device is used.
         encode: (input_values, padding_mask), both (windows, leads, samples) -> (windows, size).
@@ -222,7 +222,7 @@ def ecgs_digest(dataset: datasets.Dataset) -> str:
 
 
 def default_cache_dir() -> Path:
-    """Folder of cached features beside the other caches of the Hugging Face stack (`HF_HOME` moves them all)."""
+    """Folder of cached features, next to the other caches of the Hugging Face stack (`HF_HOME` moves them all)."""
     return Path(constants.HF_HOME) / "merit_hf" / "features"
 
 
@@ -237,8 +237,8 @@ def cached_features(
     """Features of a corpus split, computed once: a file for each pair of encoder and ECGs.
 
     The name of the file is a digest of the encoder's identity, its weights included, and of the ECGs, so a changed
-    checkpoint or corpus is never answered from it. Files are written whole or not at all, and a damaged one is made
-    anew.
+    checkpoint or corpus is never answered from it. Files are written whole or not at all, and a damaged one is
+    computed again.
 
     Args:
         encoder: what to compute.
@@ -266,6 +266,6 @@ def cached_features(
         raise ValueError(
             f"encoder {encoder.name!r} gave features of shape {features.shape}, expected ({len(dataset)}, size)"
         )
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         np.save(file, features, allow_pickle=False)
     return features

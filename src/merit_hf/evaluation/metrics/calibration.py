@@ -30,17 +30,18 @@ SMALLEST = 1e-7
 _TEMPERATURES = (1e-2, 1e2)
 
 
-def brier_score(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Brier score of every label, float64 (labels,). Both arguments are (records, labels)."""
-    return np.mean((probabilities - targets) ** 2, axis=0)
+def calibration_noise(probabilities: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
+    """The expected calibration error that noise alone gives a perfectly calibrated model, float64 (labels,).
 
+    Targets drawn by the probabilities p of one bin leave a sum of gaps with the variance sum p (1 - p); its mean
+    absolute value is sqrt(2 / pi) standard deviations where the sum is normal.
 
-def expected_calibration_error(targets: np.ndarray, probabilities: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
-    """Expected calibration error of every label, float64 (labels,). The first two arguments are (records, labels)."""
-    bins = bin_of(probabilities, num_bins)
-    gaps = probabilities - targets
-    in_bin = (bins[None] == np.arange(num_bins)[:, None, None]) * gaps
-    return np.abs(in_bin.sum(axis=1)).sum(axis=0) / len(targets)
+    Args:
+        probabilities: (records, labels).
+    """
+    in_bin = bin_of(probabilities, num_bins)[None] == np.arange(num_bins)[:, None, None]
+    variances = (in_bin * (probabilities * (1.0 - probabilities))).sum(axis=1)
+    return np.sqrt(2.0 / np.pi * variances).sum(axis=0) / len(probabilities)
 
 
 def bin_of(probabilities: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:

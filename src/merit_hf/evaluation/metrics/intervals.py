@@ -1,222 +1,256 @@
-"""Bootstrap intervals of metrics: stratified resampling of records or patients, vectorised over resamples.
+"""Confidence intervals of metrics between 0 and 1, from their values and bootstrap samples (resampling.py).
 
-No metric is defined here (multilabel.py) and nothing is written (results.py).
+Every interval is a score interval of a proportion (Wilson 1927) at an effective sample size, the device of survey
+statistics (Korn and Graubard 1998): a metric p whose samples have the variance v is as certain as a proportion p of
+n = p (1 - p) / v independent records. On the scale of log(p / (1 - p)) this interval is symmetric about p, as is the
+interval of DeLong's variance on that scale (Qin and Hotilovac 2008), which it approaches as n grows.
 
-A rare label has few positives, and a plain resample may hold none of them. So each label is resampled within its
-positives and within its negatives, keeping both numbers ("stratified per label"). All labels of one resample still
-share their draws: a resample is one sequence of records drawn with replacement, of which a label takes the first draws
-that fill its two strata and replaces the surplus of one stratum by fresh draws from the other. Each label thereby gets
-an exact stratified resample, and a macro average over labels keeps the correlation that comes from judging the same
-records, which independent draws per label would lose.
+With few positives the samples say too little about their own variance, and nothing at all where p is 0 or 1: every
+resample of a perfect ranking is perfect. So v is averaged with the variance that such a metric usually has,
+p (1 - p) / m, where the latter has the weight of `_PRIOR_RECORDS` records and the former that of the records of the
+smaller class, less one. The usual effective sizes m:
 
-The draws depend on (seed, number of records, label name, targets) alone. Two models scored with the same seed on the
-same records are therefore resampled alike, and the difference of their samples is a paired bootstrap.
+    AUROC                       3 / (1 / positives + 1 / negatives), close to the variance of Hanley and McNeil (1982)
+    AUPRC, F1                   1 / (1 / positives + 1 / negatives)  (Boyd, Eng and Page 2013 for the AUPRC)
+    Brier, calibration error    4 * records: squared errors and gaps vary less than zeros and ones
+
+The variance of a mean over labels, or of a difference of two models, is the sum of the variances of its terms, as if
+these were independent, times the design effect (Kish 1965): by how much it differs from that sum in the samples.
+
+Three metrics are too high on few records: F1 at the best threshold of the same records, AUPRC, and the calibration
+error, which noise alone makes positive. Their lower end is moved down by this excess. The upper end stays, so that the
+value lies inside.
+
+These numbers were chosen by coverage and width on simulated scores: docs/results/interval_coverage.md.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit, ndtri
+from scipy.special import ndtri
 
-from .multilabel import MultilabelMetrics, MultilabelValues, evaluate
+from .multilabel import MultilabelValues, is_calibration
+from .resampling import numbered_patients
 
-# Weights of one chunk of resamples are at most this many numbers of 4 bytes, however large the corpus.
-_MAX_WEIGHTS = 4_000_000
+# The usual variance counts as much as that of samples of so many records.
+_PRIOR_RECORDS = 8.0
 
 
-class RecordDraws:
-    """Shared draws of `num_resamples` bootstrap resamples of `num_records` records, and their stratified forms."""
+@dataclass(frozen=True)
+class LabelCounts:
+    """How many independent units, records or patients, speak about each label.
 
-    def __init__(self, num_records: int, num_resamples: int, seed: int | Sequence[int]) -> None:
-        if num_records < 2:
-            raise ValueError(f"a bootstrap needs at least 2 records, got {num_records}")
-        if num_resamples < 1:
-            raise ValueError(f"num_resamples must be at least 1, got {num_resamples}")
-        self.num_records, self.num_resamples = num_records, num_resamples
-        self._seed = [seed] if isinstance(seed, int) else list(seed)
-        generator = np.random.default_rng(self._seed)
-        # int32 halves the memory traffic of everything below; draw s of resample b is records[s, b].
-        self._records = generator.integers(num_records, size=(num_records, num_resamples), dtype=np.int32)
-        flat = self._records.astype(np.int64) * num_resamples + np.arange(num_resamples)
-        counts = np.bincount(flat.ravel(), minlength=num_records * num_resamples)
-        # How often each record was drawn before any stratification, int32 (num_records, num_resamples).
-        self.counts = counts.astype(np.int32).reshape(num_records, num_resamples)
+    positives, negatives: int64 (labels,), units with a record that has the label, and with one that has not.
+    units: number of units in all.
+    """
 
-    def stratified_counts(self, targets: np.ndarray, stream: str) -> np.ndarray:
-        """How often each record stands in each resample that keeps the number of positives and of negatives.
+    positives: np.ndarray
+    negatives: np.ndarray
+    units: int
+
+    @classmethod
+    def of(cls, targets: np.ndarray, patient_ids: Sequence[str | None] | None = None) -> LabelCounts:
+        """Counts records, or patients if `patient_ids` is given. `targets` is bool (records, labels)."""
+        if patient_ids is None:
+            positives = np.count_nonzero(targets, axis=0)
+            return cls(positives, len(targets) - positives, len(targets))
+        patient_of, num_patients = numbered_patients(patient_ids)
+        has = np.zeros((2, num_patients, targets.shape[1]), dtype=bool)
+        for side, flags in zip(has, (targets, ~targets), strict=True):
+            np.logical_or.at(side, patient_of, flags)
+        positives, negatives = np.count_nonzero(has, axis=1)
+        return cls(positives, negatives, num_patients)
+
+    @classmethod
+    def pooled(cls, targets: np.ndarray, patient_ids: Sequence[str | None] | None = None) -> LabelCounts:
+        """Counts for a micro average, one "label": units with any label, and units that lack any."""
+        either = np.stack([targets.any(axis=1), targets.all(axis=1)], axis=1)
+        counts = cls.of(either, patient_ids)
+        return cls(counts.positives[:1], counts.negatives[1:], counts.units)
+
+    def usual_sizes(self, metric: str) -> np.ndarray:
+        """The effective sample size that a metric usually has, float64 (labels,)."""
+        if is_calibration(metric):
+            return np.full(len(self.positives), 4.0 * self.units)
+        harmonic = 1.0 / (1.0 / self.positives + 1.0 / self.negatives)
+        return 3.0 * harmonic if metric == "auroc" else harmonic
+
+    def __getitem__(self, labels: np.ndarray | slice) -> LabelCounts:
+        return LabelCounts(self.positives[labels], self.negatives[labels], self.units)
+
+
+class Estimates:
+    """One metric of several labels, with what is needed for its intervals. A micro average is that of one label.
+
+    Args:
+        metric: its name without "macro_" or "micro_".
+        values: float64 (labels,), the metric on the records themselves.
+        samples: float64 (labels, resamples), the metric in each resample, of stratified draws.
+        counts: of the same labels.
+        noise: float64 (labels,), of a calibration error: what a perfectly calibrated model would have.
+    """
+
+    def __init__(
+        self,
+        metric: str,
+        values: np.ndarray,
+        samples: np.ndarray,
+        counts: LabelCounts,
+        noise: np.ndarray | None = None,
+    ) -> None:
+        self.metric, self.values, self.samples, self.counts, self.noise = metric, values, samples, counts, noise
+        self._variances = samples.var(axis=1)
+        spread = values * (1.0 - values)
+        # Samples that do not vary say nothing. Their variance may be some 1e-33 by rounding.
+        varies = (spread > 1e-12) & (self._variances > 1e-20)
+        known = np.maximum(np.minimum(counts.positives, counts.negatives) - 1.0, 0.0)
+        weights = np.where(varies, known / (known + _PRIOR_RECORDS), 0.0)
+        relative = np.divide(self._variances, spread, out=np.zeros_like(spread), where=varies)
+        self.sizes = 1.0 / (weights * relative + (1.0 - weights) / counts.usual_sizes(metric))
+        if noise is not None:
+            self._excess = noise
+        elif metric in ("auprc", "f1_oracle"):
+            # Samples are to the records at hand what these are to many.
+            self._excess = np.maximum(samples.mean(axis=1) - values, 0.0)
+        else:
+            self._excess = np.zeros_like(values)
+
+    def __getitem__(self, labels: np.ndarray | slice) -> Estimates:
+        noise = None if self.noise is None else self.noise[labels]
+        return Estimates(self.metric, self.values[labels], self.samples[labels], self.counts[labels], noise)
+
+    @property
+    def mean(self) -> float:
+        """Mean over labels."""
+        return float(self.values.mean())
+
+    @property
+    def mean_samples(self) -> np.ndarray:
+        """Mean over labels in each resample, float64 (resamples,)."""
+        return self.samples.mean(axis=0)
+
+    def label_intervals(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends of the interval of each label, two float64 (labels,)."""
+        low, high = wilson_interval(self.values, self.sizes, confidence)
+        return np.maximum(low - self._excess, 0.0), high
+
+    def mean_interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Lower and upper end of the interval of the mean over labels."""
+        middle = self._inside().mean()
+        variance = self._variance * _design_effect(self.mean_samples.var(), self._sample_variance)
+        size = middle * (1.0 - middle) / max(variance, np.finfo(np.float64).tiny)
+        low, high = wilson_interval(np.asarray(self.mean), size, confidence)
+        return float(np.maximum(low - self._excess.mean(), 0.0)), float(high)
+
+    def difference_interval(
+        self, other: Estimates, *, confidence: float = 0.95, paired: bool = True
+    ) -> tuple[float, float]:
+        """Lower and upper end of the interval of `self.mean - other.mean`, which is symmetric.
 
         Args:
-            targets: bool (num_records,), both values present.
-            stream: name of the label, which keys the fresh draws.
-
-        Returns:
-            int32 (num_records, num_resamples); each column sums to the number of positives over the positives and to
-            the number of negatives over the negatives.
+            paired: whether both were resampled alike, on the same records; otherwise on independent ones.
         """
-        targets = np.asarray(targets, dtype=bool)
-        counts = self.counts.copy()
-        generator = np.random.default_rng([*self._seed, zlib.crc32(stream.encode())])
-        surplus = counts[targets].sum(axis=0) - np.count_nonzero(targets)
-        drawn_positive = targets[self._records]
-        for stratum, sign in ((True, 1), (False, -1)):
-            # In these resamples this stratum was drawn too often, the other one too seldom by the same number.
-            columns = np.flatnonzero(sign * surplus > 0)
-            if len(columns) == 0:
-                continue
-            excess = sign * surplus[columns]
-            in_stratum = drawn_positive[:, columns] == stratum
-            rank = np.cumsum(in_stratum, axis=0, dtype=np.int32)
-            size = np.count_nonzero(targets == stratum)
-            slots, places = np.nonzero(in_stratum & (rank > size))
-            np.subtract.at(counts, (self._records[slots, columns[places]], columns[places]), 1)
-            others = np.flatnonzero(targets != stratum)
-            fresh = others[generator.integers(len(others), size=int(excess.sum()))]
-            np.add.at(counts, (fresh, np.repeat(columns, excess)), 1)
-        return counts
+        ours, theirs = self.mean_samples, other.mean_samples
+        seen = (ours - theirs).var() if paired else ours.var() + theirs.var()
+        variance = self._variance + other._variance
+        variance *= _design_effect(seen, self._sample_variance + other._sample_variance)
+        difference, spread = self.mean - other.mean, normal_quantile(confidence) * np.sqrt(variance)
+        return max(float(difference - spread), -1.0), min(float(difference + spread), 1.0)
+
+    def _inside(self) -> np.ndarray:
+        """Values, with 0 and 1 as half a record of the effective sample away from there, float64 (labels,)."""
+        margin = 0.5 / (self.sizes + 1.0)
+        return np.clip(self.values, margin, 1.0 - margin)
+
+    @property
+    def _variance(self) -> float:
+        """Variance of the mean over labels, were they independent."""
+        inside = self._inside()
+        return float((inside * (1.0 - inside) / self.sizes).sum()) / len(inside) ** 2
+
+    @property
+    def _sample_variance(self) -> float:
+        """The same as the samples alone have it."""
+        return float(self._variances.sum()) / len(self._variances) ** 2
 
 
-def _chunks(num_records: int, num_resamples: int) -> Iterator[int]:
-    """Sizes of the chunks in which resamples are made."""
-    size = max(1, min(num_resamples, _MAX_WEIGHTS // num_records))
-    while num_resamples > 0:
-        yield min(size, num_resamples)
-        num_resamples -= size
+def _design_effect(seen: float, independent: float) -> float:
+    """Variance of a sum in the samples as a multiple of what it would be, were its terms independent."""
+    return seen / independent if independent > 1e-20 else 1.0
 
 
-class PatientDraws:
-    """As `RecordDraws`, but patients are drawn, each with all records.
-
-    Stratified per label then means: patients with a positive record and patients without one keep their numbers. How
-    many positive records a resample holds varies with how many the drawn patients have. If every patient has a
-    positive record there is one stratum only.
-    """
-
-    def __init__(self, patient_ids: Sequence[str | None], num_resamples: int, seed: int | Sequence[int]) -> None:
-        # A record of an unknown patient is a patient by itself.
-        keys = [
-            (position, None) if patient is None else (None, patient) for position, patient in enumerate(patient_ids)
-        ]
-        numbers: dict[tuple[int | None, str | None], int] = {}
-        self._patient_of = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
-        if len(numbers) < 2:
-            raise ValueError(f"a bootstrap by patient needs at least 2 patients, got {len(numbers)}")
-        self._draws = RecordDraws(len(numbers), num_resamples, seed)
-
-    def stratified_counts(self, targets: np.ndarray, stream: str) -> np.ndarray:
-        """How often each record stands in each resample, int32 (records, resamples). Arguments as in `RecordDraws`.
-
-        Raises:
-            ValueError: every patient has a positive record, and a resample holds no negative one.
-        """
-        targets = np.asarray(targets, dtype=bool)
-        with_positive = np.bincount(self._patient_of[targets], minlength=self._draws.num_records) > 0
-        if with_positive.all():
-            counts = self._draws.counts[self._patient_of]
-            if not counts[~targets].any(axis=0).all():
-                raise ValueError(
-                    f"every patient has a record with label {stream!r}, and patients drawn at random may hold none "
-                    "without it; use by_patient=False, or leave this label out"
-                )
-            return counts
-        return self._draws.stratified_counts(with_positive, stream)[self._patient_of]
-
-
-def bootstrap(
-    models: Sequence[MultilabelMetrics],
-    label_names: Sequence[str],
+def estimates_of(
+    points: Sequence[MultilabelValues],
+    samples: Sequence[MultilabelValues],
+    targets: np.ndarray,
     *,
-    num_resamples: int = 1000,
-    seed: int = 0,
+    pooled: np.ndarray,
     patient_ids: Sequence[str | None] | None = None,
-) -> list[MultilabelValues]:
-    """The metrics of every model in every stratified resample; all models are resampled alike.
+    noise: Sequence[Mapping[str, np.ndarray]] = (),
+) -> tuple[dict[str, Estimates], dict[str, Estimates]]:
+    """Every metric of one model, or of the mean over several models, ready for its intervals.
 
     Args:
-        models: over the same records, labels and targets.
-        label_names: one a label, which key the draws.
-        num_resamples: bootstrap resamples.
-        seed: non-negative; the same seed, records and labels give the same resamples.
-        patient_ids: one a record, to draw patients; None draws records.
+        points, samples: one a model, on the records themselves (one weighting) and in every resample.
+        targets: bool (records, labels).
+        pooled: bool (labels,), the labels of the micro averages.
+        patient_ids: as in `resampling.bootstrap`.
+        noise: one a model, `MultilabelMetrics.calibration_noise`.
 
     Returns:
-        One a model, its weightings being the resamples.
-
-    Cost: benchmarks/bootstrap.py.
+        metric -> estimates of the labels, and metric -> estimate of the micro average.
     """
-    if not models:
-        raise ValueError("bootstrap needs at least one model, got none")
-    targets = models[0].targets
-    parts: list[list[MultilabelValues]] = []
-    start = 0
-    for size in _chunks(len(targets), num_resamples):
-        draws = (
-            RecordDraws(len(targets), size, [seed, start])
-            if patient_ids is None
-            else PatientDraws(patient_ids, size, [seed, start])
+    counts = LabelCounts.of(targets, patient_ids)
+    together = LabelCounts.pooled(targets[:, pooled], patient_ids)
+    per_label = {
+        name: Estimates(
+            name,
+            np.mean([point.per_label[name][:, 0] for point in points], axis=0),
+            np.mean([sample.per_label[name] for sample in samples], axis=0),
+            counts,
+            np.mean([each[name] for each in noise], axis=0) if noise and name in noise[0] else None,
         )
-        parts.append(_resampled(models, label_names, draws))
-        start += size
-    return [MultilabelValues.joined(values) for values in zip(*parts, strict=True)]
+        for name in points[0].per_label
+    }
+    micro = {
+        name: Estimates(
+            name,
+            np.mean([point.micro[name] for point in points], axis=0),
+            np.mean([sample.micro[name] for sample in samples], axis=0)[None],
+            together,
+        )
+        for name in points[0].micro
+    }
+    return per_label, micro
 
 
-def _resampled(
-    models: Sequence[MultilabelMetrics], label_names: Sequence[str], draws: RecordDraws | PatientDraws
-) -> list[MultilabelValues]:
-    targets = models[0].targets
-    return evaluate(models, lambda column: draws.stratified_counts(targets[:, column], label_names[column]))
-
-
-def bootstrap_interval(
-    samples: np.ndarray, estimate: float | np.ndarray, confidence: float = 0.95
+def wilson_interval(
+    value: np.ndarray, size: float | np.ndarray, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper end of the interval of a metric between 0 and 1, from its bootstrap samples.
+    """Lower and upper end of the score interval of a proportion of `size` records (Wilson 1927).
 
-    The interval is estimate - bias -+ z * standard deviation of the samples, all on the scale of log(p / (1 - p)),
-    where sampling distributions of such metrics are nearly normal (Davison and Hinkley 1997, chapter 5, on transformed
-    normal intervals with the bias taken off; Pepe 2003 for the AUROC). The bias is mean of the samples - estimate: a
-    metric that looks too good on its own records, as F1 at the best threshold does, looks better still on resamples of
-    them. Then the estimate lies in the upper part of its interval; it never lies outside. Quantiles of the samples
-    hold the truth less often, above all near 1. How often which interval does: docs/results/interval_coverage.md.
-
-    Args:
-        samples: (..., resamples).
-        estimate: (...), the metric on the records themselves.
-        confidence: how often the interval should hold the truth.
-
-    Returns:
-        Two float64 arrays (...). Where all samples are the estimate, so are both ends: resampling a perfect ranking
-        says nothing.
+    It contains the value, lies in [0, 1] and has a width above 0, also where the value is 0 or 1.
     """
-    z = _normal_quantile(confidence)
-    samples, estimate = np.asarray(samples, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
-    every = np.concatenate([samples, estimate[..., None]], axis=-1)
-    # 0 and 1 have no logit: they count as half way to the nearest value that has one.
-    inside = (every > 0.0) & (every < 1.0)
-    least = np.min(every, axis=-1, where=inside, initial=0.5, keepdims=True) / 2.0
-    most = (1.0 + np.max(every, axis=-1, where=inside, initial=0.5, keepdims=True)) / 2.0
-    every = logit(np.clip(every, least, most))
-    center, spread = 2.0 * every[..., -1] - every[..., :-1].mean(axis=-1), z * np.std(every[..., :-1], axis=-1)
-    constant = np.ptp(samples, axis=-1) == 0.0
-    low = np.where(constant, estimate, np.minimum(expit(center - spread), estimate))
-    high = np.where(constant, estimate, np.maximum(expit(center + spread), estimate))
-    return low, high
+    squared = normal_quantile(confidence) ** 2
+    middle = (size * value + squared / 2.0) / (size + squared)
+    half = np.sqrt(squared * (size * value * (1.0 - value) + squared / 4.0)) / (size + squared)
+    # The minimum and the maximum are for rounding alone.
+    return np.clip(middle - half, 0.0, value), np.clip(middle + half, value, 1.0)
 
 
 def normal_interval(
     samples: np.ndarray, estimate: float | np.ndarray, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Without bounds, the bias left in: estimate -+ z * standard deviation of the samples (see `bootstrap_interval`).
-
-    For differences of correlated metrics, which are nearly symmetric as they are.
-    """
-    spread = _normal_quantile(confidence) * np.std(samples, axis=-1)
+    """Estimate -+ z * standard deviation of the samples (..., resamples), for what has no bounds."""
+    spread = normal_quantile(confidence) * np.std(samples, axis=-1)
     return np.asarray(estimate) - spread, np.asarray(estimate) + spread
 
 
-def _normal_quantile(confidence: float) -> float:
+def normal_quantile(confidence: float) -> float:
+    """The z of a two-sided interval, 1.96 for 0.95."""
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
     return float(ndtri((1.0 + confidence) / 2.0))

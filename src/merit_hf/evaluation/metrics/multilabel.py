@@ -3,7 +3,8 @@
 The names of the metrics are made here and nowhere else. Of one label: `auroc`, `auprc`, `f1_fixed`, `f1_val`,
 `f1_oracle`, `brier` and `expected_calibration_error`, the last two also with `_temperature` and `_platt` after them.
 Over labels: `macro_` and `micro_` before those, but for the last two, whose means over labels go by their own names.
-Definitions are in ranking.py, thresholds.py and calibration.py; resampling is in intervals.py and comparison.py.
+Definitions are in ranking.py, thresholds.py and calibration.py; resampling is in resampling.py and comparison.py, and
+intervals are in intervals.py.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .calibration import NUM_BINS, bin_of
+from .calibration import NUM_BINS, bin_of, calibration_noise
 from .ranking import LabelRanking, PooledRanking
 
 
@@ -92,8 +93,16 @@ class MultilabelMetrics:
         """Thresholds with the highest F1 on these records, float64 (labels,)."""
         return np.array([r.positive_scores[r.curve().best_f1()[0][0]] for r in self._rankings])
 
+    def calibration_noise(self) -> dict[str, np.ndarray]:
+        """What noise alone adds to each calibration error: metric -> float64 (labels,)."""
+        noise = {
+            f"expected_calibration_error{suffix}": calibration_noise(probabilities)
+            for suffix, probabilities in self._probabilities.items()
+        }
+        return {name: values for name, values in noise.items() if name in self.names}
+
     def linear_forms(self, column: int) -> dict[str, np.ndarray]:
-        """What the metrics below need besides the curve: sums over records of these rows, times the weights.
+        """What these metrics need besides the curve: rows that are multiplied by the weights and summed over records.
 
         Returns:
             metric -> float64 (rows, records). Of a threshold rule the rows are the true positives and the calls, of

@@ -1,7 +1,7 @@
 """Ranking metrics of multi-label scores: area under the ROC curve, average precision, F1 of the best threshold.
 
 Numbers only: no models, no files; thresholds live in thresholds.py, calibration in calibration.py, all metrics of a
-model together in multilabel.py, uncertainty in intervals.py and the JSON layout in results.py.
+model together in multilabel.py, uncertainty in resampling.py and intervals.py, and the JSON layout in results.py.
 
 Every number comes from `LabelRanking`, which sorts the scores of one label once and then evaluates any number of
 weightings of the records. A plain metric is the weighting by ones, a bootstrap resample is the weighting by how often
@@ -222,7 +222,7 @@ def check_targets_and_scores(
     """Targets as bool and scores as float64, both (records, labels).
 
     Raises:
-        ValueError: shapes disagree, targets are not 0/1, scores are not finite, or a label name stands twice.
+        ValueError: shapes disagree, targets are not 0/1, scores are not finite, or a label name occurs twice.
     """
     targets, scores = np.asarray(targets), np.asarray(scores, dtype=np.float64)
     if targets.ndim != 2 or targets.shape != scores.shape or targets.shape[1] != len(label_names):
@@ -287,13 +287,3 @@ def ranking_metrics(targets: np.ndarray, scores: np.ndarray, label_names: Sequen
             auprc=float(curve.auprc()[0]),
         )
     return RankingMetrics(per_label, excluded)
-
-
-def auroc(targets: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve of one label, ties counted one half. Arguments as in `LabelRanking`."""
-    return float(LabelRanking(targets, scores).curve().auroc()[0])
-
-
-def average_precision(targets: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the precision-recall curve by steps (average precision) of one label, as in `LabelRanking`."""
-    return float(LabelRanking(targets, scores).curve().auprc()[0])

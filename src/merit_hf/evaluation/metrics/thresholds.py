@@ -41,14 +41,3 @@ def best_f1_thresholds(targets: np.ndarray, scores: np.ndarray) -> np.ndarray:
             ranking = LabelRanking(positive, label_scores)
             thresholds[column] = ranking.positive_scores[ranking.curve().best_f1()[0][0]]
     return thresholds
-
-
-def f1(targets: np.ndarray, decisions: np.ndarray) -> float:
-    """F1 of yes-or-no decisions, 2 TP / (called positive + positive); 0 where both are none, as in scikit-learn.
-
-    Args:
-        targets, decisions: bool arrays of one shape. Of a whole matrix it is the micro average.
-    """
-    both = np.count_nonzero(targets & decisions)
-    either = np.count_nonzero(targets) + np.count_nonzero(decisions)
-    return 2.0 * both / either if either else 0.0

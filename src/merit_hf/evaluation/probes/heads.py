@@ -1,6 +1,6 @@
 """What is fitted on frozen features: a logistic regression with its grid, or a small network, chosen by validation.
 
-Features and targets come as arrays; corpora, subsets and results are linear_probe.py's.
+Features and targets come as arrays; corpora, subsets and results are in linear_probe.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from scipy.special import expit
 from scipy.stats import rankdata
 from torch import nn
 
+from merit_hf.modeling_merit import mlp_head_layers
+
 from .logistic_regression import LogisticWeights, fit_logistic
 
 HEADS = ("linear", "mlp")
@@ -29,7 +31,6 @@ GRID = [
     for C, scaler, class_weight in itertools.product(PENALTIES, SCALERS, CLASS_WEIGHTS)
 ]
 
-MLP_HIDDEN_SIZE = 256
 MLP_LEARNING_RATE = 1e-3
 MLP_WEIGHT_DECAY = 1e-2
 MLP_BATCH_SIZE = 128
@@ -37,14 +38,19 @@ MLP_MAX_EPOCHS = 100
 MLP_PATIENCE = 15  # epochs without a better validation score
 
 
+class NothingToLearn(ValueError):
+    """The labels at hand leave nothing that a head could be fitted on or chosen by."""
+
+
 @dataclass(frozen=True)
 class FittedProbe:
     """A head fitted on frozen features.
 
-    label_names: one a column.
-    choice: what validation chose; scaler, C and class_weight of the linear head, epochs of the network.
-    constants: probability of every label that training records did not tell apart, as all or none carry it.
-    validation_macro_auroc: of the choice; None where it was not made here.
+    Attributes:
+        label_names: one a column.
+        choice: what validation chose; scaler, C and class_weight of the linear head, epochs of the network.
+        constants: probability of every label that training records did not tell apart, as all or none carry it.
+        validation_macro_auroc: of the choice; None where it was not made here.
     """
 
     label_names: list[str]
@@ -86,7 +92,9 @@ def fit_probe(
         seed: of the network's weights and batches; the linear head has no chance in it.
 
     Raises:
-        ValueError: no label can be learned, or none can be scored on validation.
+        NothingToLearn: no label has both classes among the training or among the validation records, or the mlp head
+            has fewer than 2 records.
+        ValueError: an unknown head.
     """
     label_names = list(label_names)
     train_targets = np.asarray(train_targets, dtype=bool)
@@ -95,8 +103,8 @@ def fit_probe(
     columns = [column for column, name in enumerate(label_names) if name not in constants]
     judged = validation_targets[:, columns]
     if not (judged.any(axis=0) & ~judged.all(axis=0)).any():
-        raise ValueError(
-            f"none of the labels {[label_names[column] for column in columns]} has positives and negatives among the "
+        raise NothingToLearn(
+            f"none of the labels {_some([label_names[c] for c in columns])} has positives and negatives among the "
             f"{len(judged)} validation records, so nothing can be chosen by them"
         )
     fitted: _Linear | _Mlp
@@ -140,11 +148,17 @@ def _constant_labels(targets: np.ndarray, label_names: Sequence[str]) -> dict[st
         if count in (0, len(targets))
     }
     if len(constants) == len(label_names):
-        raise ValueError(
-            f"none of the labels {list(label_names)} has both positives and negatives among the {len(targets)} "
-            "training records; there is nothing to learn. Take a larger fraction or another task"
+        raise NothingToLearn(
+            f"none of the labels {_some(label_names)} has both positives and negatives among the {len(targets)} "
+            "training records, so there is nothing to learn; use a larger fraction or another task"
         )
     return constants
+
+
+def _some(label_names: Sequence[str], most: int = 5) -> str:
+    """Label names for a message; of many only the first."""
+    more = len(label_names) - most
+    return ", ".join(label_names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def macro_auroc_of_columns(targets: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -218,19 +232,6 @@ def _choose_linear(
 # -- the network
 
 
-def mlp_head(num_features: int, num_labels: int) -> nn.Sequential:
-    """The head of `MeritForEcgClassification` with `classifier_head="mlp"`, on features of any size."""
-    return nn.Sequential(
-        nn.BatchNorm1d(num_features),
-        nn.Dropout(0.25),
-        nn.Linear(num_features, MLP_HIDDEN_SIZE),
-        nn.ReLU(),
-        nn.BatchNorm1d(MLP_HIDDEN_SIZE),
-        nn.Dropout(0.5),
-        nn.Linear(MLP_HIDDEN_SIZE, num_labels),
-    )
-
-
 @dataclass(frozen=True)
 class _Mlp:
     network: nn.Sequential
@@ -250,13 +251,13 @@ def _fit_mlp(
 ) -> tuple[_Mlp, int, float]:
     """The network, its epochs, and its validation macro AUROC (NaN without validation, which nobody is shown)."""
     if len(features) < 2:
-        raise ValueError(f"the mlp head needs at least 2 training records, got {len(features)}; take --head linear")
+        raise NothingToLearn(f"the mlp head needs at least 2 training records, got {len(features)}; use --head linear")
     values = torch.as_tensor(np.asarray(features), dtype=torch.float32)
     labels = torch.as_tensor(targets, dtype=torch.float32)
     best_score, best_epoch, best_state = -np.inf, 0, None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = mlp_head(values.shape[1], labels.shape[1])
+        network = nn.Sequential(*mlp_head_layers(values.shape[1], labels.shape[1]))
         optimizer = torch.optim.AdamW(network.parameters(), lr=MLP_LEARNING_RATE, weight_decay=MLP_WEIGHT_DECAY)
         for epoch in range(1, epochs + 1):
             network.train()

@@ -1,7 +1,4 @@
-"""The labelled share of the training records that a low-label probe may see.
-
-Nothing is fitted here.
-"""
+"""The labelled share of the training records that a low-label probe may see."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ def label_subset(targets: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Rows of a random share of the records in which every label keeps a positive where it can.
 
     The draw is stratified by each record's rarest label, so that the labels keep their shares but for rounding. Then
-    labels that went away come back, the rarest first: a random record that carries one takes the place of a drawn
-    record none of whose labels needs it. Where no such place is left, the label stays without positives.
+    labels that lost all positives get one back, the rarest first: a random record with that label replaces a drawn
+    record whose labels all have other positives. If there is no such record, the label stays without positives.
 
     Args:
         targets: bool (records, labels).
@@ -63,11 +60,11 @@ def _give_back(targets: np.ndarray, counts: np.ndarray, chosen: np.ndarray, gene
     for label in np.argsort(counts, kind="stable"):
         if kept[label] or not counts[label]:
             continue
-        # A record can go if each of its labels has another one.
+        # A record can be given up if each of its labels has another one.
         dispensable = np.flatnonzero(chosen & ~(targets & (kept <= 1)).any(axis=1))
         if not len(dispensable):
             continue
-        goes = generator.choice(dispensable)
-        comes = generator.choice(np.flatnonzero(targets[:, label] & ~chosen))
-        chosen[goes], chosen[comes] = False, True
-        kept += targets[comes].astype(kept.dtype) - targets[goes].astype(kept.dtype)
+        removed = generator.choice(dispensable)
+        added = generator.choice(np.flatnonzero(targets[:, label] & ~chosen))
+        chosen[removed], chosen[added] = False, True
+        kept += targets[added].astype(kept.dtype) - targets[removed].astype(kept.dtype)

@@ -1,6 +1,6 @@
 """Logistic regressions by the hundred: every label with every penalty and weighting on the same features, at once.
 
-Only the optimum is found here; which penalty is taken is decided in linear_probe.py. The objective is scikit-learn's
+Only the optimum is found here; heads.py chooses the penalty. The objective is scikit-learn's
 `LogisticRegression`: C times the weighted log-losses plus half the squared weights, intercept not penalised.
 
 Weights that are optimal lie in the span of the records, and there a rotation makes X'X diagonal. So the features are

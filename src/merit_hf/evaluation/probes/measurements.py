@@ -1,6 +1,6 @@
-"""Quantities of an ECG that reports mostly leave out, as a corpus knows them: what a structure probe predicts.
+"""Measurements of an ECG that reports mostly leave out, as a corpus has them: what a structure probe predicts.
 
-A simulated corpus states the truth in its column `parameters`; MIMIC-IV-ECG has what the machine measured. An angle is
+A simulated corpus has the true values in its column `parameters`, MIMIC-IV-ECG what the machine measured. An angle is
 circular (179 and -179 degrees are neighbours), so it becomes its cosine and sine. Nothing is fitted here.
 """
 
@@ -25,12 +25,13 @@ MIMIC_INTERVALS = {
 
 
 @dataclass(frozen=True)
-class Quantity:
-    """One quantity over the records of a split.
+class Measurement:
+    """One measurement over the records of a split.
 
-    name: as in the corpus; an angle's columns are its cosine and sine, a list's one a lead.
-    values: float64 (records, columns), NaN in all columns of a record that does not have it.
-    circular: whether the columns are cosine and sine.
+    Attributes:
+        name: as in the corpus. An angle has two columns, cosine and sine; a list has one column a lead.
+        values: float64 (records, columns), NaN in all columns of a record that does not have it.
+        circular: whether the columns are cosine and sine.
     """
 
     name: str
@@ -49,19 +50,19 @@ def circular_columns(degrees: np.ndarray) -> np.ndarray:
     return np.stack([np.cos(radians), np.sin(radians)], axis=1)
 
 
-def knows_quantities(dataset: datasets.Dataset) -> bool:
-    """Whether a corpus split states any quantity, so that `corpus_quantities` finds some."""
+def has_measurements(dataset: datasets.Dataset) -> bool:
+    """Whether `corpus_measurements` finds any in a corpus split."""
     return "parameters" in dataset.column_names or all(name in dataset.column_names for name in MEASUREMENTS)
 
 
-def corpus_quantities(dataset: datasets.Dataset) -> list[Quantity]:
-    """The quantities of a corpus split.
+def corpus_measurements(dataset: datasets.Dataset) -> list[Measurement]:
+    """The measurements of a corpus split.
 
     Simulated: rate, intervals and durations, axis, number of ectopic beats, and per lead P, R, S, T amplitudes and ST
     level. MIMIC: RR interval, P duration, PR, QRS and QT by the machine's marks, and the axes of P, QRS and T.
 
     Raises:
-        ValueError: the corpus knows none, or lists of one corpus differ in length.
+        ValueError: the corpus has none, or lists of one corpus differ in length.
     """
     if "parameters" in dataset.column_names:
         return _of_simulation(dataset)
@@ -74,12 +75,12 @@ def corpus_quantities(dataset: datasets.Dataset) -> list[Quantity]:
     )
 
 
-def _of_simulation(dataset: datasets.Dataset) -> list[Quantity]:
+def _of_simulation(dataset: datasets.Dataset) -> list[Measurement]:
     rows = dataset.select_columns(["parameters"]).with_format(None)["parameters"]
     found = []
     for name in SCALAR_MEASUREMENTS:
         values = np.array([np.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
-        found.append(_quantity(name, values))
+        found.append(_measurement(name, values))
     for name in LEAD_MEASUREMENTS:
         lists = [row[name] for row in rows]
         lengths = {len(each) for each in lists if each}
@@ -87,24 +88,26 @@ def _of_simulation(dataset: datasets.Dataset) -> list[Quantity]:
             raise ValueError(f"records differ in the number of leads of {name!r}: {sorted(lengths)}")
         if lengths:
             absent = [np.nan] * lengths.pop()
-            found.append(Quantity(name, np.array([each or absent for each in lists], dtype=np.float64)))
+            found.append(Measurement(name, np.array([each or absent for each in lists], dtype=np.float64)))
     return found
 
 
-def _of_mimic(dataset: datasets.Dataset) -> list[Quantity]:
+def _of_mimic(dataset: datasets.Dataset) -> list[Measurement]:
     table = dataset.select_columns(list(MEASUREMENTS)).with_format("arrow")[:]
     marks = {
         name: table.column(name).to_numpy(zero_copy_only=False).astype(np.float64) for name in MEASUREMENTS
     }  # null becomes NaN
-    found = [_quantity("rr_interval", _positive(marks["rr_interval"]))]
-    found += [_quantity(name, _positive(marks[end] - marks[begin])) for name, (end, begin) in MIMIC_INTERVALS.items()]
-    return found + [_quantity(name, marks[name]) for name in ANGLES if name in marks]
+    found = [_measurement("rr_interval", _positive(marks["rr_interval"]))]
+    found += [
+        _measurement(name, _positive(marks[end] - marks[begin])) for name, (end, begin) in MIMIC_INTERVALS.items()
+    ]
+    return found + [_measurement(name, marks[name]) for name in ANGLES if name in marks]
 
 
-def _quantity(name: str, values: np.ndarray) -> Quantity:
+def _measurement(name: str, values: np.ndarray) -> Measurement:
     if name in ANGLES:
-        return Quantity(name, circular_columns(values), circular=True)
-    return Quantity(name, values[:, None])
+        return Measurement(name, circular_columns(values), circular=True)
+    return Measurement(name, values[:, None])
 
 
 def _positive(values: np.ndarray) -> np.ndarray:

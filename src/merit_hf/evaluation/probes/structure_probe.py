@@ -1,11 +1,11 @@
 """The structure probe: how much of what reports leave out can be read off frozen features by ridge regression.
 
 Penalties are chosen on the validation split, R² is measured on the test split. Intervals come from bootstrap resamples
-of patients; all encoders are judged on the same resamples, so the interval of a difference is paired. Quantities are
+of patients; all encoders are judged on the same resamples, so the interval of a difference is paired. Measurements are
 in measurements.py, encoders in encoder.py.
 
-R² is 1 - sum (y - prediction)² / sum (y - mean y)² over the test records that have the quantity. Of an angle it is
-taken over cosine and sine together, which a turn of the reference direction leaves as it is; of a quantity with one
+R² is 1 - sum (y - prediction)² / sum (y - mean y)² over the test records that have the measurement. For an angle
+it is taken over cosine and sine together, so it does not depend on the reference direction; for a measurement with one
 value a lead it is the mean over the leads.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -20,14 +21,23 @@ import datasets
 import numpy as np
 
 from merit_hf.data.splits import check_patients_disjoint
+from merit_hf.evaluation.comparison import verdict
 from merit_hf.evaluation.encoders.encoder import Encoder, cached_features
 from merit_hf.evaluation.metrics.intervals import normal_interval
+from merit_hf.evaluation.results import (
+    MEAN,
+    EncoderDifference,
+    Interval,
+    JudgedDifference,
+    MeasurementFacts,
+    Metric,
+    StructureResult,
+)
 
-from .measurements import Quantity, corpus_quantities
+from .measurements import Measurement, corpus_measurements
 from .ridge import PENALTIES, Ridge, ridge_path
 
-MEAN = "mean"  # entry of the mean over all quantities
-MIN_RECORDS = 10  # test records that a quantity must have, or its R² would be noise
+MIN_RECORDS = 10  # records of each split that a measurement must have, or its R² would be noise
 
 
 def structure_probe(
@@ -44,51 +54,30 @@ def structure_probe(
     cache_dir: str | os.PathLike[str] | None = None,
     config: Mapping[str, Any] | None = None,
     progress: bool = False,
-) -> dict[str, Any]:
-    """R² of every quantity for every encoder, and every paired difference, with intervals.
+) -> StructureResult:
+    """R² of every measurement for every encoder, and every paired difference, with intervals.
 
     Args:
-        encoders: by the name that stands in the result; several encoders under one name (seeds) give their mean.
-        splits: map-style splits by name of a corpus that knows quantities (`corpus_quantities`).
+        encoders: name in the result -> encoder; several encoders under one name (seeds) give their mean.
+        splits: map-style splits by name of a corpus that has measurements (`corpus_measurements`).
         train_split, validation_split, test_split: fitted on, chosen by, judged on.
         num_resamples, confidence, seed: of the bootstrap over patients.
-        batch_size, cache_dir, progress: as in `linear_probe`.
-        config: what else made the numbers, for the result; plain JSON.
-
-    Returns:
-        {"split", "n", "config", "quantities": {name: {"n", "columns", "circular"}}, "encoders": {encoder: {quantity or
-        "mean": {"value", "ci_low", "ci_high"[, "values" of several encoders]}}}, "differences": [{"a", "b",
-        "quantities": {quantity or "mean": {"value", "ci_low", "ci_high", "verdict"}}}], "excluded_quantities": {name:
-        reason}}.
+        batch_size, cache_dir, progress: as in `ProbeSettings`.
+        config: further settings to record in the result; plain JSON.
 
     Raises:
-        ValueError: a split is missing or named twice, patients overlap, or no quantity can be judged.
+        ValueError: a split is missing or named twice, patients overlap, or no measurement can be judged.
     """
-    names = (train_split, validation_split, test_split)
-    if len(set(names)) < 3:
-        raise ValueError(f"train, validation and test split must be three different ones, got {', '.join(names)}")
-    for name in names:
-        if name not in splits:
-            raise ValueError(f"the corpus has no split {name!r}; it has {', '.join(splits)}")
-    patients = {name: splits[name].select_columns(["patient_id"]).with_format(None)["patient_id"] for name in names}
-    check_patients_disjoint({name: list(ids) for name, ids in patients.items()})
-    train, validation, test = ({each.name: each for each in corpus_quantities(splits[name])} for name in names)
-    excluded = {name: reason for name in test if (reason := _unusable(train, validation, test, name))}
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
-    counts = patient_counts(list(patients[test_split]), num_resamples, seed)
-    for name in [name for name in test if name not in excluded]:
-        present = test[name].present
-        if not _varies_everywhere(test[name].values[present], counts[present]):
-            excluded[name] = "it does not vary in some of the resamples"
-    kept = [name for name in test if name not in excluded]
-    if not kept:
-        raise ValueError(f"no quantity of this corpus can be judged: {excluded}")
+    names = (train_split, validation_split, test_split)
+    patients = _patients_of(splits, names)
+    counts = patient_counts(patients[test_split], num_resamples, seed)
+    measured = _Measured.of([splits[name] for name in names], counts)
 
-    values: dict[str, dict[str, list[float]]] = {}
-    samples: dict[str, dict[str, np.ndarray]] = {}
+    runs: dict[str, list[dict[str, np.ndarray]]] = {}  # of each encoder; R² of a measurement is (1 + resamples,)
     for title, given in encoders.items():
-        runs = []
+        runs[title] = []
         for encoder in list(given) if isinstance(given, Sequence) else [given]:
             features = [
                 cached_features(
@@ -100,15 +89,15 @@ def structure_probe(
                 )
                 for name in names
             ]
-            runs.append(_judge(features, [train, validation, test], kept, counts))
-        values[title] = {name: [float(run[name][0]) for run in runs] for name in [*kept, MEAN]}
-        # Column 0 holds the records themselves, the others the resamples.
-        samples[title] = {name: np.mean([run[name] for run in runs], axis=0) for name in [*kept, MEAN]}
-
-    return {
-        "split": test_split,
-        "n": len(splits[test_split]),
-        "config": {
+            runs[title].append(_judge(features, measured, counts))
+    # The first value is that of the records themselves, the others are those of the resamples.
+    samples = {
+        title: {name: np.mean([run[name] for run in each], axis=0) for name in each[0]} for title, each in runs.items()
+    }
+    return StructureResult(
+        split=test_split,
+        n=len(splits[test_split]),
+        config={
             **(config or {}),
             "num_resamples": num_resamples,
             "confidence": confidence,
@@ -116,34 +105,66 @@ def structure_probe(
             "bootstrap_unit": "patient",
             "penalties": list(PENALTIES),
         },
-        "quantities": {
-            name: {
-                "n": int(test[name].present.sum()),
-                "columns": test[name].values.shape[1],
-                "circular": test[name].circular,
-            }
-            for name in kept
+        measurements={
+            name: MeasurementFacts(int(each.present.sum()), each.values.shape[1], each.circular)
+            for name, each in ((name, measured.test[name]) for name in measured.kept)
         },
-        "encoders": {
-            title: {
-                name: {
-                    **_with_interval(samples[title][name], confidence),
-                    **({"values": values[title][name]} if len(values[title][name]) > 1 else {}),
-                }
-                for name in [*kept, MEAN]
-            }
-            for title in encoders
+        encoders={
+            title: {name: _with_interval([run[name] for run in each], confidence) for name in each[0]}
+            for title, each in runs.items()
         },
-        "differences": [
-            {"a": a, "b": b, "quantities": _differences(samples[a], samples[b], confidence)}
+        differences=tuple(
+            EncoderDifference(a, b, _differences(samples[a], samples[b], confidence))
             for a, b in combinations(encoders, 2)
-        ],
-        "excluded_quantities": excluded,
+        ),
+        excluded_measurements=measured.excluded,
+    )
+
+
+def _patients_of(splits: Mapping[str, datasets.Dataset], names: Sequence[str]) -> dict[str, list[str | None]]:
+    """Patients of three different splits. Raises ValueError if a split is missing or two share patients."""
+    if len(set(names)) < 3:
+        raise ValueError(f"train, validation and test split must be three different ones, got {', '.join(names)}")
+    for name in names:
+        if name not in splits:
+            raise ValueError(f"the corpus has no split {name!r}; it has {', '.join(splits)}")
+    patients = {
+        name: list(splits[name].select_columns(["patient_id"]).with_format(None)["patient_id"]) for name in names
     }
+    check_patients_disjoint(patients)
+    return patients
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Measurements of the three splits by name, those that can be judged, and why the others cannot."""
+
+    train: dict[str, Measurement]
+    validation: dict[str, Measurement]
+    test: dict[str, Measurement]
+    kept: list[str]
+    excluded: dict[str, str]
+
+    @classmethod
+    def of(cls, splits: Sequence[datasets.Dataset], counts: np.ndarray) -> _Measured:
+        """Of train, validation and test split, whose test records are drawn `counts` times."""
+        train, validation, test = ({each.name: each for each in corpus_measurements(split)} for split in splits)
+        excluded = {name: reason for name in test if (reason := _unusable(train, validation, test, name))}
+        for name in [name for name in test if name not in excluded]:
+            present = test[name].present
+            if not _varies_everywhere(test[name].values[present], counts[present]):
+                excluded[name] = "it does not vary in some of the resamples"
+        kept = [name for name in test if name not in excluded]
+        if not kept:
+            raise ValueError(f"no measurement of this corpus can be judged: {excluded}")
+        return cls(train, validation, test, kept, excluded)
 
 
 def _unusable(
-    train: Mapping[str, Quantity], validation: Mapping[str, Quantity], test: Mapping[str, Quantity], name: str
+    train: Mapping[str, Measurement],
+    validation: Mapping[str, Measurement],
+    test: Mapping[str, Measurement],
+    name: str,
 ) -> str:
     for title, split in (("train", train), ("validation", validation), ("test", test)):
         if name not in split or split[name].present.sum() < MIN_RECORDS:
@@ -203,16 +224,14 @@ def r_squared(targets: np.ndarray, predictions: np.ndarray, counts: np.ndarray, 
     return (1.0 - residual / spread).mean(axis=0)
 
 
-def _judge(
-    features: Sequence[np.ndarray],
-    quantities: Sequence[Mapping[str, Quantity]],
-    kept: Sequence[str],
-    counts: np.ndarray,
-) -> dict[str, np.ndarray]:
-    """R² of every quantity and their mean under every weighting; what shares its records shares a decomposition."""
-    train, validation, test = quantities
+def _judge(features: Sequence[np.ndarray], measured: _Measured, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """R² of every measurement and their mean under every weighting, each (weightings,).
+
+    Measurements that the same training records have share one decomposition.
+    """
+    train, validation, test = measured.train, measured.validation, measured.test
     groups: dict[bytes, list[str]] = {}
-    for name in kept:
+    for name in measured.kept:
         groups.setdefault(train[name].present.tobytes(), []).append(name)
     found: dict[str, np.ndarray] = {}
     for group in groups.values():
@@ -227,65 +246,42 @@ def _judge(
             present = test[name].present
             predictions = best(features[2][present])[:, columns]
             found[name] = r_squared(test[name].values[present], predictions, counts[present], test[name].circular)
-    found = {name: found[name] for name in kept}
+    found = {name: found[name] for name in measured.kept}
     return {**found, MEAN: np.mean(list(found.values()), axis=0)}
 
 
-def _best(path: Sequence[Ridge], columns: slice, features: np.ndarray, quantity: Quantity) -> Ridge:
-    """The fit of the path with the best validation R² of one quantity."""
-    present = quantity.present
+def _best(path: Sequence[Ridge], columns: slice, features: np.ndarray, measurement: Measurement) -> Ridge:
+    """The fit of the path with the best validation R² of one measurement."""
+    present = measurement.present
     once = np.ones((int(present.sum()), 1))
     scores = [
-        r_squared(quantity.values[present], fit(features[present])[:, columns], once, quantity.circular)[0]
+        r_squared(measurement.values[present], fit(features[present])[:, columns], once, measurement.circular)[0]
         for fit in path
     ]
     return path[int(np.argmax(scores))]
 
 
-def _with_interval(samples: np.ndarray, confidence: float) -> dict[str, float]:
-    """R² with the percentile interval of its resamples, moved so that their mean is the estimate.
+def _with_interval(runs: Sequence[np.ndarray], confidence: float) -> Metric:
+    """Mean R² of one or several encoders, each (1 + resamples,), with its interval.
 
-    R² has no lower end and leans to the left near 1, so neither a logit scale nor a symmetric interval fits it.
+    It is the percentile interval of the resamples, moved so that their mean is the estimate: R² has no lower end and
+    leans to the left near 1, so neither a logit scale nor a symmetric interval fits it.
     """
+    samples = np.mean(runs, axis=0)
     estimate, resampled = samples[0], samples[1:]
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(resampled, [tail, 1.0 - tail]) + (estimate - resampled.mean())
-    return {"value": float(estimate), "ci_low": float(low), "ci_high": float(min(high, 1.0))}
+    values = tuple(float(run[0]) for run in runs) if len(runs) > 1 else ()
+    return Metric(float(estimate), float(low), float(min(high, 1.0)), values)
 
 
 def _differences(
     a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], confidence: float
-) -> dict[str, dict[str, Any]]:
-    entries: dict[str, dict[str, Any]] = {}
+) -> dict[str, JudgedDifference]:
+    entries = {}
     for name in a:
         difference = a[name] - b[name]
         low, high = normal_interval(difference[1:], difference[0], confidence)
-        entry: dict[str, Any] = {"value": float(difference[0]), "ci_low": float(low), "ci_high": float(high)}
-        verdict = "within noise"
-        if entry["ci_low"] > 0 or entry["ci_high"] < 0:
-            verdict = "A is better" if entry["value"] > 0 else "B is better"
-        entries[name] = {**entry, "verdict": verdict}
+        interval = Interval(float(difference[0]), float(low), float(high))
+        entries[name] = JudgedDifference(interval.value, interval.ci_low, interval.ci_high, verdict(interval))
     return entries
-
-
-def structure_table(result: Mapping[str, Any]) -> str:
-    """R² of every quantity, one column an encoder, then the paired differences of the mean."""
-    titles = list(result["encoders"])
-    rows = [["R²", "n", *titles]]
-    for name in [*result["quantities"], MEAN]:
-        cells = [result["encoders"][title][name] for title in titles]
-        number = str(result["quantities"][name]["n"]) if name in result["quantities"] else ""
-        rows.append(
-            [name, number, *(f"{cell['value']:.3f} [{cell['ci_low']:.3f}, {cell['ci_high']:.3f}]" for cell in cells)]
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.insert(1, "-" * max(len(line) for line in lines))
-    for pair in result["differences"]:
-        mean = pair["quantities"][MEAN]
-        lines.append(
-            f"{pair['a']} - {pair['b']}: mean {mean['value']:+.3f} [{mean['ci_low']:+.3f}, {mean['ci_high']:+.3f}], "
-            f"{mean['verdict'].replace('A', pair['a']).replace('B', pair['b'])}"
-        )
-    lines += [f"left out: {name} ({reason})" for name, reason in result["excluded_quantities"].items()]
-    return "\n".join(lines)

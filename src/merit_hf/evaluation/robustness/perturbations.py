@@ -111,7 +111,7 @@ class Perturbation:
         """A perturbation from plain JSON, in which what is left out is off.
 
         Raises:
-            ValueError: a field that there is not, or a value that cannot be.
+            ValueError: an unknown field or an impossible value.
         """
         known = [field.name for field in dataclasses.fields(cls)]
         if unknown := sorted(set(values) - set(known)):
@@ -131,7 +131,7 @@ class Perturbation:
         """The perturbed record; `record` is left as it is.
 
         Args:
-            record: any record. Its `record_id` keys the draws, so that it is the same in whatever corpus it stands.
+            record: any record. Its `record_id` keys the draws, so that they do not depend on the corpus.
             seed: 0 or greater. Draws do not depend on the strength: at another ratio the same noise is louder.
 
         Raises:
@@ -226,7 +226,7 @@ def wander_waves(
 
 
 def at_ratio(added: np.ndarray, samples: np.ndarray, ratio: float) -> np.ndarray:
-    """`added` without its mean, scaled so that the power of `samples` stands to its own as `ratio` (dB).
+    """`added` without its mean, scaled so that the power of `samples` over its own power is `ratio` (dB).
 
     Both powers are those about the mean, over the samples that are not missing.
 

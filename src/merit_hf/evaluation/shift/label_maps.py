@@ -1,4 +1,4 @@
-"""Label maps between corpora as data: which labels of one corpus stand for which of another.
+"""Label maps between corpora as data: which labels of one corpus correspond to which of another.
 
 The maps that ship with the package are in `label_maps/`, one a pair of corpora, each with its source. A map goes from
 the left corpus, whose labels are those that are scored, to the right one, of which any of several labels will do. It
@@ -7,20 +7,19 @@ serves both directions: a probe trained on either corpus learns the labels of th
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 
 from merit_hf.evaluation.targets import TaskTargets, corpus_tasks, label_names_of
+from merit_hf.packaged_json import PackagedJson
 
 IDENTITY = "identity"
+LABEL_MAPS = PackagedJson(str(__package__), "label_maps", "label map")
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class LabelMap:
         name: of the packaged file, the path of another, or `IDENTITY`.
         origin: where the map comes from.
         source_task, target_task: label column of either corpus.
-        source_codes, target_codes: label -> codes that stand for it in that corpus, any of them.
+        source_codes, target_codes: label -> codes of that corpus that mean it, any of them.
         unmapped: labels of the left corpus without a counterpart.
     """
 
@@ -63,12 +62,6 @@ class LabelMap:
         }
 
 
-def packaged_label_maps() -> list[str]:
-    """Names of the label maps that ship with the package."""
-    files = resources.files(__package__).joinpath("label_maps").iterdir()
-    return sorted(file.name.removesuffix(".json") for file in files if file.name.endswith(".json"))
-
-
 def load_label_map(source: str | os.PathLike[str]) -> dict[str, Any]:
     """The content of a label map, by path or by the name of a packaged one.
 
@@ -78,20 +71,7 @@ def load_label_map(source: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         ValueError: no such file, or not of that form.
     """
-    path = Path(source)
-    if path.is_file():
-        text = path.read_text(encoding="utf-8")
-    elif str(source) in packaged_label_maps():
-        text = resources.files(__package__).joinpath("label_maps", f"{source}.json").read_text(encoding="utf-8")
-    else:
-        raise ValueError(
-            f"label map {str(source)!r} is neither a file nor one of the packaged names {packaged_label_maps()}, nor "
-            f"{IDENTITY!r}"
-        )
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"label map {str(source)!r} is not valid JSON: {error}") from error
+    content = LABEL_MAPS.read(source)
     good = isinstance(content, dict) and isinstance(content.get("source"), str)
     for side in ("left", "right"):
         good = good and isinstance(content.get(side), dict) and isinstance(content[side].get("task"), str)
@@ -130,7 +110,7 @@ def select_label_map(
     if name is None or str(name) == IDENTITY:
         found = _identities(source, target, source_task, target_task)
     if not found and str(name) != IDENTITY:
-        names = packaged_label_maps() if name is None else [str(name)]
+        names = LABEL_MAPS.names() if name is None else [str(name)]
         fitting = (_in_direction(file, load_label_map(file), source, target) for file in names)
         found = [
             each

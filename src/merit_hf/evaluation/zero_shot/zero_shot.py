@@ -1,11 +1,12 @@
-"""Zero-shot classification of a corpus split: cosines between ECGs and prompts, beside those of untrained models.
+"""Zero-shot classification of a corpus split: cosines between ECGs and prompts, compared with untrained models.
 
-The protocol lives here; prompts are data (prompts.py), metrics and the result layout are ranking.py and results.py.
+The protocol lives here; prompts are data (prompts.py), metrics are computed in classification_result.py.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from torch import Tensor
 from transformers import AutoConfig, AutoProcessor
 
 from merit_hf.configuration_merit import MeritConfig
+from merit_hf.evaluation.classification_result import classification_result
 from merit_hf.evaluation.encoders.embedding import encode_windows, mean_by_record
 from merit_hf.evaluation.predictions import Predictions, ScoreKind, predictions_of, write_predictions
-from merit_hf.evaluation.results import Result, classification_result
+from merit_hf.evaluation.results import Result
 from merit_hf.evaluation.targets import task_targets
 from merit_hf.modeling_merit import MeritModel, require_complete
 from merit_hf.pipeline_merit import (
@@ -126,7 +128,7 @@ def zero_shot_scores(
         feature_extractor, tokenizer: those of its checkpoint.
         dataset: map-style corpus split.
         prompts: label -> texts.
-        scoring: what is averaged over the texts of a label, and whether a contrast text stands against them.
+        scoring: what is averaged over the texts of a label, and whether they are contrasted with another text.
         batch_size: records in one pass.
         description: title of the progress bar; None shows none.
 
@@ -191,7 +193,7 @@ def zero_shot_predictions(
         dataset: map-style corpus split; records without a label of the task are left out.
         task: label column of the corpus.
         prompts: label -> texts, for every label of the task.
-        scoring: as `zero_shot_scores` has it.
+        scoring: see `zero_shot_scores`.
         batch_size: records in one pass.
         description: title of the progress bar; None shows none.
 
@@ -234,17 +236,17 @@ def zero_shot_result(
     progress: bool = False,
     predictions_path: str | os.PathLike[str] | None = None,
 ) -> Result:
-    """Zero-shot metrics of a model on one task of a corpus split, beside those of its untrained twin.
+    """Zero-shot metrics of a model on one task of a corpus split, and those of untrained models of its architecture.
 
     Args:
         model, feature_extractor, tokenizer: of one complete checkpoint.
         dataset: map-style corpus split; records without a label of the task are left out.
-        task, split, model_name: stand in the result.
+        task, split, model_name: recorded in the result.
         prompts: label -> texts, for every label of the task.
-        config: what else made the numbers, for the result; plain JSON.
+        config: further settings to record in the result; plain JSON.
         validation: another split of the corpus, on which the thresholds of F1 by rule "val" are chosen; with labels
             this is no longer wholly zero-shot, but nothing else is chosen there. None leaves that rule out.
-        scoring: as `zero_shot_scores` has it.
+        scoring: see `zero_shot_scores`.
         seeds: of the untrained models, whose metrics are averaged; empty leaves the entry "untrained" out.
         batch_size: records in one pass.
         num_resamples: bootstrap resamples of the intervals.
@@ -252,7 +254,7 @@ def zero_shot_result(
         predictions_path: Parquet file for the model's predictions; None writes none.
 
     Returns:
-        A result (results.py) with, if there are seeds, the entry "untrained" of the same layout.
+        A result with, if there are seeds, the mean result of the untrained models.
 
     Raises:
         ValueError: the task is not in the corpus, or a label has no prompts.
@@ -287,9 +289,10 @@ def zero_shot_result(
         centred = bool(model.ecg_embeds_mean.any() or model.text_embeds_mean.any())
     result = result_of([("trained", model)], model=model_name, config={**config, "centred": centred})
     if seeds:
-        result["untrained"] = result_of(
+        untrained = result_of(
             ((f"untrained, seed {seed}", untrained_model(model, seed)) for seed in seeds),  # one at a time in memory
             model=f"{model_name} (untrained, mean of {len(seeds)} seeds)",
             config={**config, "centred": False, "untrained_seeds": list(seeds)},
         )
+        result = dataclasses.replace(result, untrained=untrained)
     return result

@@ -1,4 +1,4 @@
-"""Files of results that are written whole or not at all. What stands in them is the caller's."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import IO
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A binary file to write to that takes the place of `path` when the block ends well, and is gone otherwise.
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A binary file to write to. It replaces `path` when the block ends well and is deleted when the block fails.
 
-    It is written beside its place, to disk, then renamed; missing folders are made.
+    The file is written next to `path`, flushed to disk, then renamed; missing folders are made.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,3 +32,9 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def write_text_atomically(text: str, path: str | os.PathLike[str]) -> None:
+    """Writes a UTF-8 text file whole or not at all."""
+    with atomic_file(path) as file:
+        file.write(text.encode())

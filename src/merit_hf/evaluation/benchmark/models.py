@@ -1,7 +1,4 @@
-"""The models of a comparison: a name, what kind of encoder it is, and one checkpoint a seed.
-
-Opening an encoder is encoder.py's work; what contenders are put through, benchmark.py's.
-"""
+"""The models of a benchmark: a name, what kind of encoder it is, and one checkpoint a seed."""
 
 from __future__ import annotations
 
@@ -19,14 +16,15 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
 @dataclass(frozen=True)
-class Contender:
-    """One model of a comparison.
+class BenchmarkModel:
+    """One model of a benchmark, trained or a baseline.
 
-    name: stands in tables and names files.
-    kind: of its encoders (`encoders.KINDS`).
-    checkpoints: RUN folders or Hub ids, one a seed. Of a kind whose weights are drawn, the one whose architecture and
-        feature extractor are taken, or none.
-    seeds: one a checkpoint; of drawn kinds, of the weights.
+    Attributes:
+        name: used in tables and file names.
+        kind: of its encoders (`encoder.KINDS`).
+        checkpoints: RUN folders or Hub ids, one a seed. Of a kind whose weights are drawn, the one whose architecture
+            and feature extractor are taken, or none.
+        seeds: one a checkpoint; of drawn kinds, of the weights.
     """
 
     name: str
@@ -44,18 +42,18 @@ class Contender:
         return [load_encoder(path, kind=self.kind, device=device) for path in self.checkpoints]
 
     def identity(self) -> dict[str, Any]:
-        """What decides about its results, as plain JSON: another training of the same name makes another one."""
+        """All that its results depend on, as plain JSON; another training under the same name has another identity."""
         return {"kind": self.kind, "seeds": list(self.seeds), "checkpoints": [_state_of(p) for p in self.checkpoints]}
 
 
-def contenders_of(
+def benchmark_models(
     models: Sequence[str], baselines: Sequence[str] = ("untrained", "random_convolutions"), num_drawn: int = 3
-) -> list[Contender]:
-    """Contenders as a command names them.
+) -> list[BenchmarkModel]:
+    """Models and baselines as a command line names them.
 
     Args:
         models: NAME=CHECKPOINT each; a name that comes again is one more seed of that model.
-        baselines: kinds of encoders to stand beside them; those that need a checkpoint take that of the first model.
+        baselines: kinds of encoders to compare with; those that need a checkpoint take that of the first model.
         num_drawn: seeds of baselines whose weights are drawn by chance.
 
     Returns:
@@ -84,8 +82,8 @@ def contenders_of(
             raise ValueError(f"{name!r} is both a model and a baseline; name the model otherwise")
         drawn = kind in DRAWN_KINDS
         seeds = tuple(range(num_drawn)) if drawn else (0,)
-        found.append(Contender(name, kind, (first,) if drawn else (), seeds))
-    found += [Contender(name, MERIT, tuple(p), tuple(range(len(p)))) for name, p in checkpoints.items()]
+        found.append(BenchmarkModel(name, kind, (first,) if drawn else (), seeds))
+    found += [BenchmarkModel(name, MERIT, tuple(p), tuple(range(len(p)))) for name, p in checkpoints.items()]
     return found
 
 
