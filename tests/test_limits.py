@@ -1,5 +1,7 @@
 """The limits of what an ECG can be, at their edges."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -28,8 +30,8 @@ def test_what_an_ecg_can_be_passes(fine):
     ("wrong", "words"),
     [
         ({"signal": 1e4 * BEAT, "lead_names": ["II"]}, ("lead II", "mV", "units=")),
-        ({"signal": np.where(BEAT > 0.9, np.inf, BEAT)}, ("lead 0", "inf")),
-        ({"signal": np.where(BEAT > 0.9, -np.inf, BEAT)}, ("lead 0", "inf")),
+        ({"signal": np.where(BEAT > 0.9, np.inf, BEAT)}, ("infinite value in lead 0",)),
+        ({"signal": np.where(BEAT > 0.9, -np.inf, BEAT)}, ("infinite value in lead 0",)),
         ({"signal": 1e-30 * BEAT}, ("1e-30", "units=")[1:]),
         ({"signal": BEAT, "sampling_rate": 1e-3}, ("sampling_rate", "0.001")),
         ({"sampling_rate": 0}, ("sampling_rate", "0")),
@@ -48,7 +50,7 @@ def test_what_an_ecg_can_be_passes(fine):
     ],
 )
 def test_what_no_ecg_can_be_is_refused(wrong, words):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=re.escape(words[0])) as caught:
         check_limits(**wrong)
     assert "\n" not in str(caught.value)
     for word in words:
