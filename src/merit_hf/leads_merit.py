@@ -4,7 +4,7 @@ Only names and arithmetic on leads live here: no files, no tensors of a model, n
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -45,7 +45,7 @@ _HARMLESS_REMARK = re.compile(
 
 # Multiplier and divisor to millivolts; both are whole numbers, so that one correctly rounded operation does it.
 _MILLIVOLTS = {"mv": (1, 1), "uv": (1, 1000), "v": (1000, 1), "nv": (1, 1_000_000)}
-_UNIT_NAME = re.compile(r"^(milli|micro|nano|m|u|n|)[\s_-]*(?:volts?|v)$")
+_UNIT_NAME = re.compile(r"^(?:(milli|micro|nano|m|u|n)[\s_-]*)?(?:volts?|v)$")
 _UNIT_PREFIXES = {"milli": "m", "micro": "u", "nano": "n"}
 
 
@@ -106,7 +106,9 @@ def canonical_leads(names: Sequence[str]) -> tuple[str, ...]:
     """
     if isinstance(names, str):
         raise ValueError(f"lead_names must be a list of names, got the single string {names!r}. Write [{names!r}].")
-    return _canonical_leads(tuple(names))
+    if not isinstance(names, Iterable):
+        raise ValueError(f"lead_names must be a list of names, got {names!r}")
+    return _canonical_leads(tuple(str(name) if isinstance(name, np.str_) else name for name in names))
 
 
 def derive_limb_lead(lead: str, lead_i: Any, lead_ii: Any) -> Any:
@@ -148,7 +150,7 @@ def _known_units(units: str) -> str | None:
             key = f"u{key.removeprefix(sign)}"
             break
     found = _UNIT_NAME.match(key)
-    return f"{_UNIT_PREFIXES.get(found[1], found[1])}V" if found else None
+    return f"{_UNIT_PREFIXES.get(found[1], found[1] or '')}V" if found else None
 
 
 def is_voltage(units: str | None) -> bool:

@@ -73,6 +73,7 @@ def array_record(
                 "'mV' ...) or store the gain in counts per mV beside them"
             )
         signal = with_missing_counts(signal)
+    units = "mV" if units is None else units
     metadata = dict(known.pop("metadata", None) or {})
     if adc_gain is not None:
         gain = np.asarray(adc_gain, dtype=np.float64).reshape(-1)
@@ -81,8 +82,8 @@ def array_record(
                 f"{path}: adc_gain must be positive counts per unit, one or one a lead; got {str(adc_gain)[:60]}"
             )
         signal = signal.astype(np.float64) / gain[:, None]
-        metadata["adc_gain"] = np.broadcast_to(gain / to_millivolts(1.0, units or "mV"), len(signal))
-    return EcgRecord(signal, sampling_rate, tuple(lead_names), units or "mV", metadata=metadata, **known)
+        metadata["adc_gain"] = np.broadcast_to(gain / to_millivolts(1.0, units), len(signal))
+    return EcgRecord(signal, sampling_rate, tuple(lead_names), units, metadata=metadata, **known)
 
 
 def is_time_column(name: str) -> bool:

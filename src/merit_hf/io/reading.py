@@ -9,7 +9,7 @@ import importlib
 import inspect
 import os
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -126,7 +126,7 @@ def read_ecg(path: str | os.PathLike[str], **options: Any) -> EcgRecord:
     if unknown:
         takes = f"It takes: {', '.join(f'{name}=' for name in accepted)}" if accepted else "It takes no options"
         raise ValueError(f"{path} is a {chosen.NAME} file; it does not take {', '.join(unknown)}. {takes}")
-    _check_options(path, options)
+    options = _checked(path, options)
     try:
         return chosen.read(path, **options)
     except ImportError:
@@ -140,9 +140,11 @@ def options_of(path: str | os.PathLike[str]) -> tuple[str, ...]:
     return _options_of(_format_of(Path(path)).read)
 
 
-def _check_options(path: Path, options: dict[str, Any]) -> None:
-    """Refuses values that no format can take, before a reader stumbles over them."""
+def _checked(path: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Options whose values a format can take; ValueError for others, before a reader stumbles over them."""
     try:
+        if isinstance(options.get("lead_names"), Iterator):
+            options = options | {"lead_names": list(options["lead_names"])}
         if options.get("sampling_rate") is not None:
             check_sampling_rate(options["sampling_rate"])
         if options.get("units") is not None:
@@ -151,6 +153,7 @@ def _check_options(path: Path, options: dict[str, Any]) -> None:
             canonical_leads(options["lead_names"])
     except ValueError as error:
         raise ValueError(_one_line(path, "", error)) from None
+    return options
 
 
 def _in_our_words(error: Exception, module: str) -> bool:

@@ -39,8 +39,18 @@ _OTHER_SIGNALS = re.compile(
     r"^(resp|abp|art|bp|cvp|pap|icp|pleth|ppg|spo2|co2|eeg|eog|emg|nasal|flow|imp|acc|temp|event|marker|trigger|status)",
     re.IGNORECASE,
 )
-_MAY_BE_LEAD = re.compile(rf"(^|[^A-Za-z0-9])(e[ck]g|lead|{'|'.join(STANDARD_12)})([^A-Za-z0-9]|$)", re.IGNORECASE)
+_MAY_BE_LEAD = re.compile(
+    rf"(^|[^A-Za-z0-9])(e[ck]g\d*|lead\d*|{'|'.join(STANDARD_12)})([^A-Za-z0-9]|$)", re.IGNORECASE
+)
 _AXES = ("X", "Y", "Z")  # of Frank's leads, and of accelerometers
+
+
+_COUNTS = ("", "nu", "adu", "au", "a.u.", "count", "counts", "lsb", "raw", "bit", "bits", "digital", "unknown", "none")
+
+
+def may_be_lead(name: str) -> bool:
+    """Whether a name contains that of a standard lead, or says ECG: "II-Ref", "aVR_inverted", "EKG1"."""
+    return bool(_MAY_BE_LEAD.search(name))
 
 
 def recognised_lead(
@@ -71,9 +81,9 @@ def recognised_lead(
     try:
         lead = canonical_lead(name)
     except ValueError as error:
-        may_be_lead = _MAY_BE_LEAD.search(name) or (voltages_are_leads and is_voltage(units))
-        no_lead = _OTHER_SIGNALS.match(name) or not may_be_lead
-        if skip_unknown_leads or no_lead or not (is_voltage(units) or not (units or "").strip()):
+        is_unclear = is_voltage(units) or (units or "").strip().lower() in _COUNTS
+        possible = (may_be_lead(name) and is_unclear) or (voltages_are_leads and is_voltage(units))
+        if skip_unknown_leads or not possible or _OTHER_SIGNALS.match(name):
             return None
         raise ValueError(f"{path}: signal {name[:40]!r} [{units or 'no unit'}]: {error}. Or {way_out}") from None
     if is_voltage(units):

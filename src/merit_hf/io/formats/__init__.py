@@ -11,5 +11,6 @@ A format file offers
 
 - `ASKED_LAST: bool` (optional): the format would take files of other formats, too, and is asked after them.
 
-A file for several formats offers `FORMATS`, a tuple of objects with these names. Packages that only one format needs are imported inside its `read`, so that scanning needs none of them.
+A file for several formats offers `FORMATS`, a tuple of objects with these names. Packages that only one format needs
+are imported inside its `read`, so that scanning needs none of them.
 """

@@ -49,7 +49,7 @@ def matches(path: Path, head: bytes) -> bool:
     text = _text(head)
     if "\0" in text or text.lstrip().startswith(("<", "{", "%")):
         return False
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    lines = [line for line in text.splitlines() if line.strip() and not _is_comment(line)]
     return any(_is_sample(_split(line, _delimiter(line))) for line in lines[:_MOST_LINES_ABOVE])
 
 
@@ -79,13 +79,17 @@ def read(
     text = _text(path.read_bytes())
     lines = list(enumerate(text.splitlines(), start=1))
     stated = {found[1].lower(): found[2] for _, line in lines if (found := _STATED.match(line))}
-    lines = [(at, line) for at, line in lines if line.strip() and not line.startswith("#")]
+    if text.lstrip().startswith("<"):
+        raise ValueError(f"{path} is XML or HTML of no format that can be read, and no table")
+    lines = [(at, line) for at, line in lines if line.strip() and not _is_comment(line)]
     first = next((at for at, (_, line) in enumerate(lines) if _is_sample(_split(line, _delimiter(line)))), None)
     if first is None:
         what = "has a line of names but no samples" if lines else "holds no table"
         raise ValueError(f"{path} {what}; expected one line of numbers a sample")
     delimiter = _delimiter(lines[first][1])
     width = len(_split(lines[first][1], delimiter))
+    while first and _is_empty(_split(lines[first - 1][1], delimiter), width):  # samples that are missing in all leads
+        first -= 1
     head = _head(path, lines[:first], delimiter, width)
     table, has_clock = _numbers(path, lines[first:], delimiter, width)
     if "sampling_rate" in head.facts and "units" not in head.facts and units is None:
@@ -171,6 +175,14 @@ def _is_sample(fields: list[str]) -> bool:
     missing = all(value is not None and np.isnan(value) for value in values)
     known = all(value is not None or _clock(each) is not None for each, value in zip(fields, values, strict=True))
     return known and not (missing and not any(fields))
+
+
+def _is_empty(fields: list[str], width: int) -> bool:
+    return len(fields) == width > 1 and not any(fields)
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith("#") and not line.lower().startswith("#n/a")
 
 
 def _head(path: Path, lines: list[tuple[int, str]], delimiter: str, width: int) -> _Head:

@@ -19,7 +19,9 @@ from merit_hf.io.statements import report_of
 from merit_hf.leads_merit import to_millivolts, with_missing_counts
 
 # What the library only warns of, although samples are missing or in doubt.
-_FATAL_WARNING = re.compile(r"truncat|drop|incomplete|checksum|crc|not present|do not match", re.IGNORECASE)
+_FATAL_WARNING = re.compile(
+    r"truncat|drop|incomplete|checksum|crc|not present|do not match|default|round", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)

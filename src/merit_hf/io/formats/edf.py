@@ -162,8 +162,8 @@ def _layout(path: Path) -> _Layout:
             raise ValueError(f"{path} begins with {head[:8]!r}, not like EDF or BDF.")
         if len(head) < _HEADER_BYTES:
             raise ValueError(f"{path} is cut off in its header, after {len(head)} bytes.")
-        num_signals = int(_number(path, "number of signals", head[252:256]))
-        header_size = int(_number(path, "size of the header", head[184:192]))
+        num_signals = _whole(path, "number of signals", head[252:256])
+        header_size = _whole(path, "size of the header", head[184:192])
         if num_signals < 1 or header_size != _HEADER_BYTES * (num_signals + 1):
             raise ValueError(f"{path}: a header of {header_size} bytes does not fit {num_signals} signals.")
         columns = file.read(header_size - _HEADER_BYTES)
@@ -177,7 +177,7 @@ def _layout(path: Path) -> _Layout:
         signals=signals,
         width=2 if head[:8] == _EDF_VERSION else 3,
         duration=_number(path, "duration of a record", head[244:252]),
-        num_records=int(_number(path, "number of records", head[236:244])),
+        num_records=_whole(path, "number of records", head[236:244]),
         header_size=header_size,
         discontinuous=head[192:197] in (b"EDF+D", b"BDF+D"),
         patient=patient,
@@ -228,6 +228,13 @@ def _number(path: Path, what: str, field: bytes) -> float:
     if value is None:
         raise ValueError(f"{path}: the {what} should be a number, but the header says {text!r}")
     return value
+
+
+def _whole(path: Path, what: str, field: bytes) -> int:
+    value = _number(path, what, field)
+    if value % 1:
+        raise ValueError(f"{path}: the {what} should be a whole number, but the header says {value:g}")
+    return int(value)
 
 
 def _onsets(path: Path, layout: _Layout) -> np.ndarray:

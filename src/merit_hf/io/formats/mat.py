@@ -13,6 +13,7 @@ import numpy as np
 from merit_hf.io.array_record import agreed, array_record
 from merit_hf.io.mat_variables import mat_version, read_variables
 from merit_hf.io.record import EcgRecord
+from merit_hf.io.segments import may_be_lead
 from merit_hf.leads_merit import canonical_lead, looks_like_counts
 
 NAME = "MATLAB"
@@ -127,6 +128,11 @@ def _signal(path: Path, variables: dict[str, Any], chosen: str | None) -> tuple[
         lengths = {len(arrays[name]) for name in leads}
         if len(lengths) > 1:
             raise ValueError(f"{path}: its leads differ in length ({listed}).")
+        unclear = [
+            name for name, value in arrays.items() if value.ndim == 1 and name not in leads and may_be_lead(name)
+        ]
+        if unclear:
+            raise ValueError(f"{path}: variables {', '.join(unclear)} may be leads, but which? Rename or remove them")
         return np.stack([arrays[name] for name in leads]), leads
     matrices = [value for value in arrays.values() if value.ndim == 2]
     if len(matrices) != 1:

@@ -64,6 +64,8 @@ def read_samples(header: WfdbHeader) -> list[WfdbSamples]:
 
 
 def _in_one_piece(header: WfdbHeader) -> list[WfdbSamples]:
+    if not header.signals:
+        raise ValueError(f"{header.path}: the header announces no signals")
     if all(signal.file == "~" for signal in header.signals):
         raise ValueError(
             f"{header.path}: this is the layout of a recording in segments, without samples; read the recording's own "
