@@ -13,7 +13,7 @@ import numpy as np
 from merit_hf.io.age import age_in_years
 from merit_hf.io.record import EcgRecord
 from merit_hf.io.segments import recognised_lead
-from merit_hf.io.wfdb.header import header_text, is_header, read_header
+from merit_hf.io.wfdb.header import header_lines, header_text, is_header, read_header
 from merit_hf.io.wfdb.samples import read_samples
 from merit_hf.leads_merit import to_millivolts
 
@@ -106,12 +106,14 @@ def read(
 def files_of_header(header: Path) -> set[str]:
     """Names of the files beside a header that belong to it: its signal files, or the headers of its segments."""
     try:
-        described = read_header(header)
-    except (ValueError, OSError):  # reported where the recording is read
+        lines = [line.split() for line in header_lines(header_text(header.read_bytes()))]
+    except OSError:  # reported where the recording is read
         return set()
-    if described.segments is not None:
-        return {f"{name}.hea" for name, _ in described.segments} - {"~.hea", header.name}
-    return {signal.file for signal in described.signals} - {"~"}
+    if not lines:
+        return set()
+    names = {line[0] for line in lines[1:]} - {"~"}
+    segmented = "/" in lines[0][0] and not any("." in name for name in names)
+    return {f"{name}.hea" for name in names} - {header.name} if segmented else names
 
 
 def _header_of(path: Path) -> Path | None:

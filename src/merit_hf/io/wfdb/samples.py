@@ -239,6 +239,10 @@ def _in_segments(header: WfdbHeader) -> list[WfdbSamples]:
                 pieces[key].append((start, piece))
             stored += length
         start += length
+    if header.num_samples not in (None, start):
+        raise ValueError(
+            f"{header.path} announces {header.num_samples} samples, but its segments have {start}; correct the header"
+        )
     if start > max(_SHORT, _SPARSEST * stored):
         raise ValueError(f"{header.path} lasts {start} samples, of which {stored} are stored; read its segments")
     signals = zip(described[0].signals, keys, strict=True)
