@@ -72,8 +72,8 @@ def read_variables(path: Path, content: bytes) -> dict[str, Any]:
                 name, value = _variable_5(matrix, order, 0)
                 if name:
                     variables[name] = value
-    except (ValueError, zlib.error) as error:
-        raise ValueError(f"{path} is cut off or damaged ({error}).") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is cut off or damaged ({error})") from error
     return variables
 
 
@@ -99,7 +99,10 @@ def _elements(content: bytes, order: str, top: bool = False) -> Iterator[tuple[i
 
 def _unpacked(body: bytes) -> bytes:
     unpacker = zlib.decompressobj()
-    content = unpacker.decompress(body, _MAX_UNPACKED)
+    try:
+        content = unpacker.decompress(body, _MAX_UNPACKED)
+    except zlib.error:
+        raise ValueError("a compressed variable whose content or checksum is wrong") from None
     if not unpacker.eof:
         raise ValueError("a compressed variable that is not complete or too large")
     return content

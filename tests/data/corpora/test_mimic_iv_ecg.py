@@ -87,7 +87,8 @@ def test_what_is_left_out_is_counted_and_named(corpus: Path) -> None:
     assert found[str(study(18))] == ("NaN", "1200 of 1200 samples are missing")
     reason, detail = found[str(study(40))]
     assert reason == "unreadable"
-    assert detail.startswith(f"{record_path(40)}: cannot be read as WFDB")
+    assert detail.startswith(f"{record_path(40)}.hea: signal file")
+    assert "is cut off" in detail
     assert found[str(study(41))] == ("file missing", f"{record_path(41)}.hea")
     assert found[str(study(42))] == ("file missing", f"{record_path(42)}.dat")
     card = (corpus / "README.md").read_text(encoding="utf-8")

@@ -13,13 +13,13 @@ import numpy as np
 from merit_hf.io.array_record import agreed, array_record
 from merit_hf.io.mat_variables import mat_version, read_variables
 from merit_hf.io.record import EcgRecord
-from merit_hf.leads_merit import canonical_lead
+from merit_hf.io.segments import may_be_lead
+from merit_hf.leads_merit import canonical_lead, looks_like_counts
 
 NAME = "MATLAB"
 EXTENSIONS = (".mat",)
 
 _SIGNALS = ("val", "signal", "signals", "ecg", "data")
-_LARGEST = 1e30  # more is no voltage in any unit, nor a float32
 _RATES = ("sampling_rate", "fs", "sfreq", "sampling_frequency")
 _LEADS = ("lead_names", "leads", "labels", "channels")
 
@@ -66,13 +66,11 @@ def read(
     if adc_gain is None and _is_numeric(stated_gain):
         adc_gain = np.atleast_1d(np.asarray(stated_gain, dtype=np.float64)).tolist()
     units = agreed(path, "units", units, _text(facts.get("units")))
-    if signal.dtype.kind in "iu" and units is None and adc_gain is None:
+    if units is None and adc_gain is None and looks_like_counts(signal):
         raise ValueError(
             f"{path} holds whole numbers without their unit: pass units=, or adc_gain= in counts per mV "
             "(1000 in most PhysioNet Challenge files), or put the record's header beside it."
         )
-    if (np.abs(signal.astype(np.float64)) > _LARGEST).any():
-        raise ValueError(f"{path} holds infinite or impossibly large values.")
     return array_record(
         path,
         signal,
@@ -130,6 +128,11 @@ def _signal(path: Path, variables: dict[str, Any], chosen: str | None) -> tuple[
         lengths = {len(arrays[name]) for name in leads}
         if len(lengths) > 1:
             raise ValueError(f"{path}: its leads differ in length ({listed}).")
+        unclear = [
+            name for name, value in arrays.items() if value.ndim == 1 and name not in leads and may_be_lead(name)
+        ]
+        if unclear:
+            raise ValueError(f"{path}: variables {', '.join(unclear)} may be leads, but which? Rename or remove them")
         return np.stack([arrays[name] for name in leads]), leads
     matrices = [value for value in arrays.values() if value.ndim == 2]
     if len(matrices) != 1:
