@@ -208,11 +208,42 @@ def test_reading_in_a_process_of_its_own_changes_nothing(pipe, bad_file):
         ({"on_error": "skip"}, "on_error='skip' is not known: choose 'raise' or 'return'"),
         ({"on_error": None}, "on_error=None is not known"),
         ({"return_details": "yes"}, "return_details='yes' is not known"),
+        ({"batch_size": 0}, "batch_size=0 must be a whole number of at least 1"),
+        ({"batch_size": "2"}, "batch_size='2' must be"),
+        ({"num_workers": -1}, "num_workers=-1 must be"),
     ],
 )
 def test_unknown_choices_are_refused(pipe, arguments, message):
     with pytest.raises(ValueError, match=message):
         pipe(ecg(), **arguments)
+
+
+def test_flags_are_no_words(pipes):
+    for task, name in (
+        (TASKS[0], "multi_label"),
+        (TASKS[0], "return_similarity"),
+        (TASKS[2], "return_above_threshold"),
+    ):
+        with pytest.raises(ValueError, match=f"{name}='no' must be True or False"):
+            pipes[task](ecg(), **{name: "no"})
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"adc_gain": [1.0]}, "a row of a corpus lacks signal, num_samples"),
+        (SimpleNamespace(signal=ecg().signal, lead_names=STANDARD_12), "the record has no sampling_rate"),
+        (SimpleNamespace(signal=ecg().signal, sampling_rate=500, lead_names=None), "the record has no lead_names"),
+        ({"signal": [[1.5, 2.0], [1.0]], "sampling_rate": 500}, "must be equally long"),
+        ({"signal": ecg().signal, "sampling_rate": 500, "lead_names": []}, "lead_names="),
+        ({"signal": torch.eye(12).to_sparse(), "sampling_rate": 500}, "Tensor cannot be made an array"),
+        ({"signal": ecg().signal, "sampling_rate": 500, "lead_names": 3}, "lead_names=3 must be a list"),
+    ],
+)
+def test_inputs_that_lack_something_are_refused(pipe, item, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        pipe(item)
+    assert "\n" not in str(caught.value)
 
 
 def test_arguments_without_a_name_are_refused(pipe):
@@ -283,6 +314,12 @@ def test_noise_is_warned_of_and_a_heart_is_not(pipe):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         pipe(load_sample())
+
+
+def test_a_rate_too_low_for_a_heart_is_warned_of(pipe):
+    slow = EcgRecord(ecg(100).signal[:, ::25], 20, STANDARD_12)
+    with pytest.warns(UserWarning, match="20 Hz are too few samples to show a QRS complex"):
+        pipe(slow)
 
 
 def test_the_share_of_noise_is_that_of_the_spectrum():

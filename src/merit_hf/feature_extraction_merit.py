@@ -6,7 +6,7 @@ Everything between samples in memory and `input_values` lives here. Files do not
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import is_dataclass, replace
 from numbers import Real
@@ -27,7 +27,7 @@ from .leads_merit import (
     shape_message,
     to_millivolts,
 )
-from .limits_merit import MIN_AMPLITUDE, check_limits
+from .limits_merit import MIN_AMPLITUDE, check_limits, check_sampling_rate
 from .messages_merit import shown
 from .signal_merit import bandpass, bridge_gaps, has_signal, rate_ratio, resample
 
@@ -267,7 +267,8 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         rows = [row for row, lead in enumerate(item.lead_names) if lead in self.lead_names or lead in ("I", "II")]
         signal = item.signal[rows]
         with_signal = [start for start in starts if has_signal(signal[:, start : start + length], MIN_AMPLITUDE)]
-        return [_with_signal(record, record.signal[:, start : start + length]) for start in with_signal or starts[:1]]
+        whole = record.signal if hasattr(record.signal, "shape") else as_array(record.signal)
+        return [_with_signal(record, whole[:, start : start + length]) for start in with_signal or starts[:1]]
 
     # -- from what was handed in to checked ECGs
 
@@ -285,6 +286,8 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         if sampling_rate is None:
             raise ValueError("an array needs its sampling rate in Hz: pass sampling_rate=, e.g. sampling_rate=500")
         rates = [sampling_rate] * len(signals) if np.ndim(sampling_rate) == 0 else list(sampling_rate)
+        if lead_names is not None:
+            _require_list(lead_names)
         leads = self.lead_names if lead_names is None else lead_names if isinstance(lead_names, str) else [*lead_names]
         each_own_names = not isinstance(leads, str) and len(leads) > 0 and not isinstance(leads[0], str)
         names = leads if each_own_names else [leads] * len(signals)
@@ -304,8 +307,14 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
             _refuse_paths(record)
             if not hasattr(record, "signal"):
                 raise ValueError(f"a {type(record).__name__} among records; pass records only, or arrays only")
+            for name in ("sampling_rate", "lead_names"):
+                if getattr(record, name, None) is None:
+                    raise ValueError(
+                        f"the record has no {name}; a record needs .signal, .sampling_rate and .lead_names"
+                    )
+            _require_list(record.lead_names)
             names, units = canonical_leads(record.lead_names), getattr(record, "units", None)
-            return self._checked(_array(record.signal), record.sampling_rate, names, units)
+            return self._checked(as_array(record.signal), record.sampling_rate, names, units)
 
     def _checked(self, signal: np.ndarray, rate: Any, names: tuple[str, ...], units: str | None) -> _Ecg:
         if signal.ndim != 2 or signal.shape[0] != len(names):
@@ -325,6 +334,7 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
                 "the units are 'zscore', so the voltage is gone, which "
                 f"normalization={self.normalization!r} needs. Use normalization='zscore' or a source with voltages"
             )
+        check_sampling_rate(rate)
         signal = to_millivolts(_floats(signal), unit)
         unit = "zscore" if unit == "zscore" else "mV"
         check_limits(signal, rate, lead_names=names, units=unit)
@@ -337,6 +347,8 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
             generator = np.random.default_rng(np.random.randint(2**31))  # noqa: NPY002
         if isinstance(generator, np.random.Generator):
             return [generator] * count
+        if not isinstance(generator, Sequence):
+            raise ValueError(f"generator={shown(generator)} must be a numpy.random.Generator, or a list of one each")
         if len(generator) != count:
             raise ValueError(f"generator= has {len(generator)} entries for {count} ECGs; give one for all or one each")
         return list(generator)
@@ -501,6 +513,11 @@ def _naming(index: int, count: int) -> Iterator[None]:
         raise ValueError(f"ECG {index}: {error}") from error
 
 
+def _require_list(lead_names: Any) -> None:
+    if not isinstance(lead_names, Iterable):
+        raise ValueError(f"lead_names={shown(lead_names)} must be a list of names, one a row of the signal")
+
+
 def _refuse_paths(ecg: Any) -> None:
     """Paths are an understandable thing to hand in, so they get an answer of their own."""
     first = ecg[0] if isinstance(ecg, (list, tuple)) and ecg else ecg
@@ -511,20 +528,24 @@ def _refuse_paths(ecg: Any) -> None:
         )
 
 
-def _array(values: Any) -> np.ndarray:
-    """An array of what was handed in; a mask is kept."""
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        if values.is_floating_point() and values.dtype not in (torch.float16, torch.float32, torch.float64):
-            values = values.float()  # NumPy has no bfloat16
-        return values.numpy()
+def as_array(values: Any) -> np.ndarray:
+    """An array of what was handed in; a mask is kept.
+
+    Raises:
+        ValueError: rows of different length, or nothing that can be an array.
+    """
     try:
+        if isinstance(values, torch.Tensor):
+            values = values.detach().cpu()
+            if values.is_floating_point() and values.dtype not in (torch.float16, torch.float32, torch.float64):
+                values = values.float()  # NumPy has no bfloat16
+            return values.numpy()
         if isinstance(values, (list, tuple)) and any(hasattr(each, "mask") or hasattr(each, "cpu") for each in values):
-            return np.ma.stack([_array(each) for each in values])
+            return np.ma.stack([as_array(each) for each in values])
         return np.asanyarray(values)
     except ValueError as error:
         raise ValueError("the leads of an ECG must be equally long; pad the shorter ones with NaN") from error
-    except TypeError as error:
+    except (TypeError, RuntimeError) as error:
         raise ValueError(
             f"a {type(values).__name__} cannot be made an array of samples; pass a NumPy array"
         ) from error
@@ -539,7 +560,8 @@ def _are_counts(signal: np.ndarray) -> bool:
         values = values[np.isfinite(values)]
         if values.size and (values != np.rint(values)).any():
             return False
-    return bool(values.size and values.min() < values.max())
+    # Of 32-bit floats all beyond 2^24 are whole: those are no counts but impossible.
+    return bool(values.size and values.min() < values.max() and np.abs(values).max() < 2**24)
 
 
 def _floats(signal: np.ndarray) -> np.ndarray:
@@ -564,8 +586,8 @@ def _depth(values: Any) -> int:
 def _signals(ecg: Any) -> list[np.ndarray]:
     """One array an ECG, from an array, a tensor, nested lists or a list of arrays of different length."""
     if isinstance(ecg, (list, tuple)) and _depth(ecg) == 3:
-        return [_array(each) for each in ecg]
-    array = _array(ecg)
+        return [as_array(each) for each in ecg]
+    array = as_array(ecg)
     if array.ndim == 3 and len(array):
         return list(array)
     if array.ndim == 2:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from transformers.pipelines.base import ChunkPipeline
 
+from .feature_extraction_merit import as_array
 from .messages_merit import one_line, shown
 from .modeling_merit import require_complete
 
@@ -33,7 +34,12 @@ NOISE_FREQUENCY = 25.0  # Hz
 NOISE_SHARE = 0.4
 """Share of the power above `NOISE_FREQUENCY` from which on a recording is called noise."""
 
+LOWEST_RATE = 50.0
+"""Samples per second below which a warning says that waves are lost."""
+
 _NAMING = {"sampling_rate", "lead_names", "units"}  # what an array does not say of itself
+_ROW = ("signal", "num_samples", "sampling_rate", "lead_names", "adc_gain", "units")  # columns of a corpus
+_ROW_OR_NONE = ("ecg_id", "report", "age", "sex")
 _OF_THE_CALL = {"on_error": ("raise", "return"), "return_details": (False, True)}
 _UNREADABLE = (ValueError, OSError, ImportError)  # what a file or a missing reader is to blame for
 _ORIGINS = ("given", "derived", "constant", "missing")  # of a lead; the best over the windows counts
@@ -117,8 +123,8 @@ class EcgPipeline(ChunkPipeline):
         on_error = preprocess.pop("on_error", "raise")
         many = _are_many(inputs)
         windows = _Parts(self, _readers(inputs if many else [inputs]), many, preprocess)
-        size = batch_size or self._batch_size or 1
-        workers = num_workers or self._num_workers or 0
+        size = _whole("batch_size", self._batch_size if batch_size is None else batch_size, 1)
+        workers = _whole("num_workers", self._num_workers if num_workers is None else num_workers, 0)
         parts: Iterable[_Part] = windows
         if workers:
             parts = DataLoader(windows, batch_size=None, num_workers=1, collate_fn=_unchanged)
@@ -158,6 +164,10 @@ class EcgPipeline(ChunkPipeline):
             return item
         if isinstance(item, Mapping):
             if "adc_gain" in item:
+                missing = [name for name in _ROW if item.get(name) is None]
+                missing += [name for name in _ROW_OR_NONE if name not in item]
+                if missing:
+                    raise ValueError(f"a row of a corpus lacks {', '.join(missing)}: pass whole rows of load_dataset")
                 return _package("merit_hf.data.row", "a row of a corpus").record_from_row(item)
             return self._read_dict(item, given)
         if isinstance(item, (np.ndarray, Tensor)):
@@ -188,7 +198,7 @@ class EcgPipeline(ChunkPipeline):
         if sampling_rate is None:
             raise ValueError("an array needs its sampling rate in Hz: pass sampling_rate=, e.g. sampling_rate=500")
         if not isinstance(signal, Tensor):
-            signal = np.asanyarray(signal)
+            signal = as_array(signal)
         if signal.ndim != 2:
             raise ValueError(
                 f"an array must have the shape (leads, samples), got {tuple(signal.shape)}; pass several as a list"
@@ -229,7 +239,8 @@ class EcgPipeline(ChunkPipeline):
                 f"{longest:.3g} s of signal in the best lead are too little for an answer, expected {least:g} s or "
                 "more. Pass a longer recording; if it is longer than that, check sampling_rate= and missing samples"
             )
-        said = cautions(*(float(np.mean(shares)) for shares in list(zip(*taken, strict=True))[:2]))
+        real_share, noise = (float(np.mean(shares)) for shares in list(zip(*taken, strict=True))[:2])
+        said = cautions(real_share, noise, float(record.sampling_rate))
         if return_details:
             details = _details([extractor.describe(window) for _, _, window in taken])
             seconds = np.shape(record.signal)[-1] / float(record.sampling_rate)
@@ -355,8 +366,14 @@ def noise_share(values: Tensor, mask: Tensor, sampling_rate: float) -> float:
     return float(power[high:].sum()) / total if total > 0 else 0.0
 
 
-def cautions(real_share: float, noise: float) -> list[str]:
-    """Why an answer may mislead, one sentence each."""
+def cautions(real_share: float, noise: float, sampling_rate: float) -> list[str]:
+    """Why an answer may mislead, one sentence each.
+
+    Args:
+        real_share: share of the model's input that is not masked.
+        noise: as `noise_share` gives it.
+        sampling_rate: of the recording, in Hz.
+    """
     said = []
     if real_share < 0.5:
         said.append(
@@ -366,6 +383,11 @@ def cautions(real_share: float, noise: float) -> list[str]:
         said.append(
             f"{noise:.0%} of the power lies above {NOISE_FREQUENCY:g} Hz, as in noise and unlike an ECG: "
             "scores may mislead"
+        )
+    if sampling_rate < LOWEST_RATE:
+        said.append(
+            f"{sampling_rate:g} Hz are too few samples to show a QRS complex, expected {LOWEST_RATE:g} Hz or "
+            "more: check sampling_rate="
         )
     return said
 
@@ -384,6 +406,21 @@ def _details(windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "bridged_samples": sum(each["bridged_samples"] for each in windows),
         "masked_share": float(np.mean([each["masked_share"] for each in windows])),
     }
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if value is None:
+        return least
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name}={shown(value)} must be a whole number of at least {least}")
+    return int(value)
+
+
+def require_flags(parameters: Mapping[str, Any], *names: str) -> None:
+    """Raise ValueError if an argument that is True or False is neither: `"no"` would count as True."""
+    for name in names:
+        if not isinstance(parameters.get(name, False), (bool, np.bool_)):
+            raise ValueError(f"{name}={shown(parameters[name])} must be True or False")
 
 
 def _are_many(inputs: Any) -> bool:

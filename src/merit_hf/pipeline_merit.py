@@ -18,7 +18,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .messages_merit import shown
 from .objective_merit import normalize_embeds
-from .pipeline_base_merit import EcgPipeline, inference_mode_of
+from .pipeline_base_merit import EcgPipeline, inference_mode_of, require_flags
 
 CandidateLabels = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 
@@ -173,6 +173,7 @@ class EcgZeroShotClassificationPipeline(EcgPipeline):
         for name in ("hypothesis_template", "negative_template"):
             if name in scoring and not (isinstance(scoring[name], str) and "{}" in scoring[name]):
                 raise ValueError(f"{name}={shown(scoring[name])} must contain {{}}, where the label goes")
+        require_flags(scoring, "multi_label", "return_similarity")
         if "candidate_labels" in scoring:
             scoring["candidate_labels"] = _listed(scoring["candidate_labels"])
             _as_prompts(scoring["candidate_labels"], scoring.get("hypothesis_template", "{}"))
@@ -282,6 +283,7 @@ class EcgClassificationPipeline(EcgPipeline):
     def _sanitize_parameters(self, **parameters: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         names = ("top_k", "function_to_apply", "return_above_threshold")
         final = {name: parameters.pop(name) for name in names if name in parameters}
+        require_flags(final, "return_above_threshold")
         function = final.get("function_to_apply", "default")
         if function is None:
             final["function_to_apply"] = "default"
@@ -434,7 +436,7 @@ def _listed(candidate_labels: Any) -> CandidateLabels:
         return candidate_labels
     if isinstance(candidate_labels, Mapping):
         return {
-            name: list(texts) if isinstance(texts, Iterable) and not isinstance(texts, str) else texts
+            name: list(texts) if isinstance(texts, Iterable) and not isinstance(texts, (str, Mapping)) else texts
             for name, texts in candidate_labels.items()
         }
     if isinstance(candidate_labels, bytes) or not isinstance(candidate_labels, Iterable):
@@ -461,7 +463,11 @@ def _as_prompts(candidate_labels: CandidateLabels, hypothesis_template: str) -> 
     prompts: dict[str, list[str]] = {}
     if isinstance(candidate_labels, Mapping):
         for name, texts in candidate_labels.items():
-            texts = [texts] if isinstance(texts, str) else list(texts) if isinstance(texts, Iterable) else []
+            if isinstance(texts, str):
+                texts = [texts]
+            elif isinstance(texts, Mapping) or not isinstance(texts, Iterable):
+                texts = []
+            texts = list(texts)
             if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
                 raise ValueError(f"candidate_labels {shown([name])} need a prompt or a list of prompts")
             prompts[str(name)] = texts
