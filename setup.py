@@ -21,9 +21,12 @@ extras = {
     "data": ["datasets>=4.0", "wfdb>=4.3", "pandas>=2.2", "pyarrow>=17.0", "requests>=2.31", "xxhash>=3.5"],
     "train": ["accelerate>=1.10", "pyyaml>=6.0", "tensorboard>=2.18"],
     "eval": ["scikit-learn>=1.5", "joblib>=1.4", "evaluate>=0.4.6"],
-    "formats": ["edfio>=0.4.12", "pydicom>=3.0"],
+    "formats": ["pydicom>=3.0"],
+    "ecgdatakit": ["ecgdatakit>=2.0"],
     "plot": ["matplotlib>=3.9"],
     "test": [
+        "ecgdatakit>=2.0",
+        "edfio>=0.4.12",
         "hypothesis>=6.100",
         "mypy>=1.15",
         "parameterized>=0.9",

@@ -19,7 +19,8 @@ import wfdb
 
 from merit_hf.data.row import row_from_record
 from merit_hf.io import read_ecg
-from merit_hf.io.plain_wfdb import read_plain
+from merit_hf.io.wfdb.header import read_header
+from merit_hf.io.wfdb.samples import read_samples
 from merit_hf.leads_merit import STANDARD_12
 
 
@@ -67,7 +68,7 @@ def main() -> None:
         times = milliseconds(
             {
                 "fromfile": lambda header: np.fromfile(header.with_suffix(".dat"), dtype="<i2"),
-                "read_plain": read_plain,
+                "read_samples": lambda header: read_samples(read_header(header)),
                 "read_ecg": read_ecg,
                 "to row": lambda header: row_from_record(record, ecg_id="1", patient_id=None),
                 "wfdb.rdrecord": lambda header: wfdb.rdrecord(str(header.with_suffix(""))),
@@ -77,7 +78,7 @@ def main() -> None:
 
     explained = {
         "fromfile": "the bare samples",
-        "read_plain": "header and samples, without the wfdb library",
+        "read_samples": "header and samples",
         "read_ecg": "the whole of it: format found, leads named, one array of millivolts",
         "to row": "a record to the row of a corpus",
         "wfdb.rdrecord": "the wfdb library",

@@ -20,6 +20,8 @@ MOST_MODULES = 15  # of a room, beside its __init__.py
 ROOMS = [
     "recipes",
     "io",
+    "io.scp",
+    "io.wfdb",
     "io.formats",
     "data",
     "data.fetch",

@@ -429,7 +429,7 @@ def test_no_inputs_no_answers(zero_shot, features):
         (3.5, {}, "from float"),
         (np.full((12, 5000), np.nan), {"sampling_rate": 500}, "nothing to see"),
         (1e6 * signal(), {"sampling_rate": 500}, "no ECG exceeds 1000 mV"),
-        (np.where(np.eye(12, 5000) > 0, np.inf, signal()), {"sampling_rate": 500}, "lead I reaches inf mV"),
+        (np.where(np.eye(12, 5000) > 0, np.inf, signal()), {"sampling_rate": 500}, "infinite value in lead I"),
         (1e-30 * signal(), {"sampling_rate": 500}, "no lead varies by more than"),
         (signal(), {"sampling_rate": 5}, "sampling_rate is 5 Hz"),
         (signal().astype(np.int16), {"sampling_rate": 500}, "whole numbers"),

@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 _PUBLIC_NAMES: dict[str, tuple[str, ...]] = {
     "configuration_merit": ("MeritConfig", "MeritEcgConfig"),
     "feature_extraction_merit": ("MeritFeatureExtractor",),
-    "io": ("EcgRecord", "load_sample", "read_ecg"),
+    "io": ("EcgRecord", "load_sample", "read_ecg", "register_format"),
     "leads_merit": ("STANDARD_12", "canonical_lead"),
     "modeling_merit": (
         "MeritEcgModel",

@@ -24,8 +24,10 @@ from .leads_merit import (
     canonical_leads,
     canonical_units,
     derive_limb_lead,
+    looks_like_counts,
     shape_message,
     to_millivolts,
+    with_missing_counts,
 )
 from .limits_merit import MIN_AMPLITUDE, check_limits, check_sampling_rate
 from .messages_merit import shown
@@ -35,7 +37,6 @@ NORMALIZATIONS = ("zscore", "zscore_record", "none")
 TRUNCATIONS = ("first", "center", "random")
 SMALLEST_DEVIATION = 1e-6  # mV; a millionth of the size of a QRS complex: below it a lead is flat but for rounding
 SAMPLES_AT_ONCE = 2**18  # of all leads together: 1 MB of float32
-MISSING_COUNT = np.iinfo(np.int16).min  # -32768 marks a missing sample in every 16-bit format
 _INHERITED_FIELDS = ("feature_size", "padding_value", "padding_side", "return_attention_mask")
 _SAVED_EXTRAS = ("feature_extractor_type", "processor_class", "auto_map")
 
@@ -552,25 +553,23 @@ def as_array(values: Any) -> np.ndarray:
 
 
 def _are_counts(signal: np.ndarray) -> bool:
-    """Whether the samples are whole numbers that vary. No ECG in millivolts is written without decimals."""
+    """Whether the samples are counts of a converter (`looks_like_counts`), at little cost for those that are not."""
     if signal.dtype.kind in "iu":
         return True
-    for part in (signal[:, :100], signal):  # the first samples of most ECGs say no
-        values = np.ma.asarray(part).compressed()
-        values = values[np.isfinite(values)]
-        if values.size and (values != np.rint(values)).any():
-            return False
+    first = _floats(signal[:, :100])
+    if (np.isfinite(first) & (first != np.rint(first))).any():
+        return False
     # Of 32-bit floats all beyond 2^24 are whole: those are no counts but impossible.
-    return bool(values.size and values.min() < values.max() and np.abs(values).max() < 2**24)
+    return looks_like_counts(samples := _floats(signal)) and bool(np.nanmax(np.abs(samples)) < 2**24)
 
 
 def _floats(signal: np.ndarray) -> np.ndarray:
     """The samples as floats of at least 32 bits, NaN where they are masked or marked as missing."""
-    dtype = np.float64 if signal.dtype.kind in "iu" else np.result_type(signal.dtype, np.float32)
-    samples = np.asarray(signal).astype(dtype, copy=False)
+    if signal.dtype.kind in "iu":
+        samples = with_missing_counts(np.asarray(signal))
+    else:
+        samples = np.asarray(signal).astype(np.result_type(signal.dtype, np.float32), copy=False)
     missing = np.ma.getmask(signal)
-    if signal.dtype == np.int16:
-        missing = missing | (np.asarray(signal) == MISSING_COUNT)
     return np.where(missing, np.nan, samples) if np.any(missing) else samples
 
 

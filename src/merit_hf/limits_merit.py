@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 MAX_AMPLITUDE = 1000.0
-"""Largest absolute value in mV. An ECG stays below 20 mV; electrodes add an offset of at most some 300 mV, and amplifiers
+"""Largest absolute value in mV. An ECG stays below 20 mV; electrodes add an offset of some 300 mV at most, amplifiers
 saturate below 1 V. Z-scores have the same limit."""
 
 MIN_AMPLITUDE = 1e-3
-"""Smallest peak-to-peak value in mV of the largest lead, unless every lead is constant. The noise of an amplifier alone is
+"""Smallest peak-to-peak value in mV of the largest lead, unless every lead is constant. An amplifier's noise alone is
 larger."""
 
 GAIN_RANGE = (1e-3, 1e9)
@@ -110,6 +110,8 @@ def _check_amplitude(values: np.ndarray, lead_names: Sequence[str] | None, units
     largest = np.maximum(np.abs(lowest.astype(np.float64)), np.abs(highest.astype(np.float64)))
     if (beyond := np.flatnonzero(largest > MAX_AMPLITUDE)).size:
         row = int(beyond[0])
+        if np.isinf(largest[row]):
+            raise ValueError(f"infinite value in {_lead(lead_names, row)}. Mark missing samples with NaN")
         raise ValueError(
             f"{_lead(lead_names, row)} reaches {largest[row]:.3g} {units}, but no ECG exceeds {MAX_AMPLITUDE:g} "
             f"{units}. Pass the true unit with units=, or correct the gain"

@@ -69,9 +69,9 @@ def test_csv_of_pandas_with_index_gaps_and_units(tmp_path, signal):
 def test_csv_without_names_and_with_stated_facts(tmp_path, signal):
     path = tmp_path / "ecg.csv"
     body = "\n".join(",".join(map(str, row)) for row in signal.T)
-    path.write_text(f"# sampling_rate: 250\n# units: V\n{body}\n")
+    path.write_text(f"# sampling_rate: 250\n# units: uV\n{body}\n")
     record = read_ecg(path, lead_names=LEADS)
-    np.testing.assert_allclose(record.signal, signal * 1000, rtol=1e-6)
+    np.testing.assert_allclose(record.signal, signal / 1000, rtol=1e-6)
 
 
 def test_parquet(tmp_path, signal):
@@ -81,9 +81,9 @@ def test_parquet(tmp_path, signal):
     table = pyarrow.table({"time": np.arange(200) / 250} | dict(zip(LEADS, signal, strict=True)))
     parquet.write_table(table, tmp_path / "plain")
     assert same(read_ecg(tmp_path / "plain", sampling_rate=250), signal)
-    stated = table.replace_schema_metadata({"sampling_rate": "250", "units": "V"})
+    stated = table.replace_schema_metadata({"sampling_rate": "250", "units": "uV"})
     parquet.write_table(stated, tmp_path / "stated")
-    np.testing.assert_allclose(read_ecg(tmp_path / "stated").signal, signal * 1000, rtol=1e-6)
+    np.testing.assert_allclose(read_ecg(tmp_path / "stated").signal, signal / 1000, rtol=1e-6)
 
 
 def test_parquet_with_nulls(tmp_path):
@@ -91,7 +91,8 @@ def test_parquet_with_nulls(tmp_path):
     import pyarrow.parquet as parquet
 
     parquet.write_table(pyarrow.table({"II": pyarrow.array([1, None, 3], pyarrow.int16())}), tmp_path / "ecg")
-    np.testing.assert_array_equal(read_ecg(tmp_path / "ecg", sampling_rate=100).signal, [[1, np.nan, 3]])
+    record = read_ecg(tmp_path / "ecg", sampling_rate=100, units="mV")
+    np.testing.assert_array_equal(record.signal, [[1, np.nan, 3]])
 
 
 def write(path, content):

@@ -1,6 +1,5 @@
 """EDF, EDF+ and BDF: files written here to the published structure and read back, whole and damaged."""
 
-import builtins
 import struct
 
 import numpy as np
@@ -117,6 +116,7 @@ def test_units_scale_offset_and_sign_of_each_signal(tmp_path):
 def test_as_the_library_has_it(tmp_path):
     path = write(tmp_path / "ecg.edf", counts(), physical=[(-3276.8, 3276.7)] * 3, digital=[(-32768, 32767)] * 3)
     truth = np.stack([signal.data for signal in edfio.read_edf(path).signals])
+    truth[truth < -3276.75] = np.nan  # the lowest count of all marks a missing sample
     np.testing.assert_allclose(read_ecg(path).signal, truth / 1000, rtol=1e-6, atol=1e-7)
 
 
@@ -138,9 +138,9 @@ def test_what_is_no_ecg_is_left_out_and_said(tmp_path):
 def test_channels_names_and_units_can_be_given(tmp_path):
     signals = counts()
     path = write(tmp_path / "ecg.edf", signals, labels=("ECG", "ch 2", "ch 3"), dimensions=["uV", "", ""])
-    with pytest.raises(ValueError, match="'ECG' is an ECG of unknown lead. Choose signals with channels="):
+    with pytest.raises(ValueError, match="signal 'ECG' .*Unknown lead name 'ECG'.* choose signals with channels="):
         read_ecg(path)
-    with pytest.raises(ValueError, match="'ch 2' has units '', no voltage. Name the real one with units="):
+    with pytest.raises(ValueError, match="'ch 2' has no unit. Name the real one with units="):
         read_ecg(path, channels=["ch 2"], lead_names=["II"])
     record = read_ecg(path, channels=["ch 2", 0], lead_names=["II", "V2"], units="uV")
     assert record.lead_names == ("II", "V2")
@@ -178,13 +178,13 @@ def test_a_patient_in_other_words_says_nothing(tmp_path, patient):
     [
         ({"labels": ("EEG 1", "EEG 2", "EEG 3")}, "no label names an ECG lead"),
         ({"labels": ("I", "ECG I", "V1")}, "I stands more than once"),
-        ({"dimensions": ("uV", "bpm", "uV"), "labels": ("I", "ECG II", "V1")}, "'ECG II' has units 'bpm'"),
+        ({"dimensions": ("uV", "bpm", "uV"), "labels": ("I", "ECG II", "V1")}, "lead II has units 'bpm', no voltage"),
         ({"physical": [(1, 1)] * 3}, "makes no scale"),
         ({"digital": [(5, -5)] * 3}, "makes no scale"),
-        ({"duration": 0}, "takes 0.0 s"),
+        ({"duration": 0}, "takes 0 s"),
         ({"duration": "x"}, "duration of a record should be a number"),
         ({"duration": "1e999"}, "should be a number"),
-        ({"samples": [250, 250, 251]}, "cut off: it has 6000 bytes of samples, expected 4 records of 1502"),
+        ({"samples": [250, 250, 251]}, "cut off or damaged: it has 6000 bytes of samples, expected 4 records of 1502"),
         ({"samples": [250, 250, -250]}, "says that a record holds"),
         ({"kind": "EDF+D", "onsets": [0, 1, 1.5, 3]}, "record 3 begins before"),
         ({"kind": "EDF+D", "onsets": [0, 1, 2, 9999999]}, "parts lie 1e.07 s apart"),
@@ -204,20 +204,6 @@ def test_leads_of_different_rates_are_not_mixed(tmp_path):
     with pytest.raises(ValueError, match=r"different sampling rates \(250.0, 500.0 Hz\)"):
         read_ecg(path)
     assert read_ecg(path, channels=["II"]).sampling_rate == 500.0
-
-
-def test_without_the_library_the_error_says_what_to_install(tmp_path, monkeypatch):
-    path = write(tmp_path / "ecg.edf", counts())
-    found = builtins.__import__
-
-    def absent(name, *rest, **named):
-        if name == "edfio":
-            raise ImportError(name)
-        return found(name, *rest, **named)
-
-    monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(ImportError, match=r"pip install merit-hf\[formats\]"):
-        read_ecg(path)
 
 
 FUZZ = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

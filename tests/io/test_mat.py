@@ -164,7 +164,7 @@ def test_the_matrix_can_be_chosen_and_turned(tmp_path, counts):
         ({"note": "nothing"}, GIVEN, "pass variable="),
         ({"val": np.ones((3, 9))}, GIVEN | {"variable": "x"}, "no matrix variable='x'"),
         ({"I": np.ones(9), "II": np.ones(8)}, GIVEN, "differ in length"),
-        ({"val": np.ones((3, 9)), "fs": -5}, {"lead_names": LEADS}, "positive number of Hz"),
+        ({"val": np.ones((3, 9)), "fs": -5}, {"lead_names": LEADS}, "sampling_rate is -5.0 Hz"),
     ],
 )
 def test_each_fault_gives_one_line(tmp_path, variables, options, message):

@@ -165,13 +165,30 @@ def test_units_gains_and_leads_that_are_off(tmp_path):
 
 @pytest.mark.parametrize(
     ("units", "millivolts"),
-    [("MICROVOLT", 1e-3), ("uV", 1e-3), ("µV", 1e-3), ("mV", 1.0), ("Millivolts", 1.0), ("V", 1e3), ("", 1e-3)],
+    [("MICROVOLT", 1e-3), ("uV", 1e-3), ("µV", 1e-3), ("mV", 1.0), ("Millivolts", 1.0), ("V", 1e3)],
 )
 def test_units_in_other_spellings(tmp_path, units, millivolts):
     counts = counts_of(["I"])
-    text = muse(waveform("Rhythm", [lead_data("I", counts[0], LeadAmplitudeUnits=units)]))
-    expected = (counts * UNITS_PER_BIT * millivolts).astype(np.float32)
-    np.testing.assert_allclose(read_ecg(written(tmp_path, text)).signal, expected, rtol=2e-7)
+    text = muse(
+        waveform(
+            "Rhythm",
+            [lead_data("I", counts[0], LeadAmplitudeUnits=units, LeadAmplitudeUnitsPerBit=0.00488 / millivolts)],
+        )
+    )
+    np.testing.assert_allclose(read_ecg(written(tmp_path, text)).signal, counts * 0.00488, rtol=2e-7)
+
+
+def test_leads_without_a_unit_are_refused(tmp_path):
+    text = muse(waveform("Rhythm", [lead_data("I", counts_of(["I"])[0], LeadAmplitudeUnits="")]))
+    with pytest.raises(ValueError, match="lead I has no unit. Correct its LeadAmplitudeUnits"):
+        read_ecg(written(tmp_path, text))
+
+
+def test_the_lowest_count_is_a_missing_sample(tmp_path):
+    counts = counts_of(["I"])
+    counts[0, 3] = -32768
+    missing = np.isnan(read_ecg(written(tmp_path, muse(waveform("Rhythm", [lead_data("I", counts[0])])))).signal[0])
+    assert np.flatnonzero(missing).tolist() == [3]
 
 
 @pytest.mark.parametrize(("before", "after"), [("\n", ""), (" \r\n", "\r\n"), ("", "\0\0\0"), ("", "\n\0")])
@@ -229,7 +246,7 @@ def test_a_faulty_lead_gives_one_line(tmp_path, fields, message):
         ([waveform("Median", [])], "holds no rhythm waveform.*found Median"),
         ([waveform("Rhythm", [])], "holds no ECG lead"),
         ([waveform("Rhythm", [lead_data("I", np.ones(9))], base="")], "SampleBase is missing"),
-        ([waveform("Rhythm", [lead_data("I", np.ones(9))], base=0)], "sampling rate is 0"),
+        ([waveform("Rhythm", [lead_data("I", np.ones(9))], base=0)], "sampling_rate is 0"),
         ([waveform("Rhythm", [lead_data("I", np.ones(9))], exponent=400)], "SampleExponent is 400"),
     ],
 )

@@ -12,7 +12,7 @@ def segment(lead, start, length, gain=None, value=1.0):
 
 def test_leads_recorded_one_after_the_other_stand_where_they_were_recorded():
     signal, names, gain = joined_segments(
-        "f", [segment("I", 7.0, 4, 200.0), segment("V1", 7.5, 3, 100.0), segment("I", 8.0, 2, 200.0, 2.0)], 8
+        "f", [segment("I", 7.0, 4, 200.0), segment("V1", 7.05, 3, 100.0), segment("I", 7.1, 2, 200.0, 2.0)], 80
     )
     assert names == ("I", "V1")
     nan = np.nan
@@ -22,17 +22,17 @@ def test_leads_recorded_one_after_the_other_stand_where_they_were_recorded():
 
 
 def test_a_gain_that_changes_or_is_unknown_is_not_stated():
-    assert joined_segments("f", [segment("I", 0, 4, 200.0), segment("I", 1, 4, 100.0)], 4)[2] is None
-    assert joined_segments("f", [segment("I", 0, 4, 200.0), segment("II", 0, 4)], 4)[2] is None
+    assert joined_segments("f", [segment("I", 0, 4, 200.0), segment("I", 0.1, 4, 100.0)], 40)[2] is None
+    assert joined_segments("f", [segment("I", 0, 4, 200.0), segment("II", 0, 4)], 40)[2] is None
 
 
 @pytest.mark.parametrize(
     ("segments", "rate", "message"),
     [
         ([], 500, "no ECG lead"),
-        ([segment("I", 0, 9)], 0, "sampling rate is 0"),
-        ([segment("I", 0, 9)], float("inf"), "sampling rate is inf"),
-        ([segment("I", 0, 9), segment("I", 1, 9)], 4, "lead I twice at the same time"),
+        ([segment("I", 0, 9)], 0, "sampling_rate is 0"),
+        ([segment("I", 0, 9)], float("inf"), "sampling_rate is inf"),
+        ([segment("I", 0, 9), segment("I", 0.1, 9)], 40, "lead I twice at the same time"),
         ([segment("I", 0, 9), segment("II", 1e9, 9)], 500, "recorded 1e[+]09 s apart"),
     ],
 )
@@ -45,7 +45,9 @@ def test_signals_are_leads_or_left_out_or_refused():
     assert recognised_lead("f", "MDC_ECG_LEAD_AVR", "uV") == "aVR"
     assert recognised_lead("f", "ABP", "mmHg") is None
     assert recognised_lead("f", "mystery", "mV", skip_unknown_leads=True) is None
-    with pytest.raises(ValueError, match="f: Unknown lead name 'mystery'.* skip_unknown_leads=True"):
+    with pytest.raises(
+        ValueError, match=r"f: signal 'mystery' \[mV\]: Unknown lead name 'mystery'.* skip_unknown_leads=True"
+    ):
         recognised_lead("f", "mystery", "mV")
-    with pytest.raises(ValueError, match="f: lead II has units None, no voltage"):
+    with pytest.raises(ValueError, match="f: lead II has no unit"):
         recognised_lead("f", "II", None)

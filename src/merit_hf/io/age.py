@@ -6,6 +6,10 @@ Reading dates and reckoning with them live here; who the person is never does.
 import re
 from datetime import date, datetime
 
+from merit_hf.limits_merit import AGE_RANGE
+
+from .numbers import read_number
+
 _YEARS = {"Y": 1.0, "A": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25, "H": 1 / 8766}
 _DATES = (
     (re.compile(r"^(\d{4})[-/]?(\d{2})[-/]?(\d{2})"), (1, 2, 3)),  # year first, in DICOM, HL7 and ISO 8601
@@ -41,11 +45,13 @@ def age_in_years(value: str | float | None, units: str | None = "years") -> floa
 
     Days are counted as 1/365.25 years.
     """
-    try:
-        years = float(value) * _YEARS[(units or "years").strip().upper()[:1]]  # type: ignore[arg-type]
-    except (TypeError, ValueError, KeyError):
+    number = read_number(value) if isinstance(value, str) else value
+    factor = _YEARS.get((units or "years").strip().upper()[:1])
+    if number is None or factor is None:
         return None
-    return years if 0 <= years < 150 else None
+    low, high = AGE_RANGE
+    years = float(number) * factor
+    return years if low <= years < high else None
 
 
 def age_at(born: str | None, at: str | None) -> float | None:

@@ -10,13 +10,28 @@ from typing import Any
 
 import numpy as np
 
-from merit_hf.leads_merit import STANDARD_12, canonical_units, shape_message, to_millivolts
+from merit_hf.leads_merit import (
+    STANDARD_12,
+    canonical_units,
+    is_voltage,
+    looks_like_counts,
+    shape_message,
+    to_millivolts,
+    with_missing_counts,
+)
 
-from .record import EcgRecord
+from .record import EcgRecord, unmasked
 
 # Columns of a table that say when a row was measured, and so are no leads.
-TIME_COLUMN = re.compile(r"^(time|t|timestamp|sample|samples|index|seconds?|ms|unnamed: 0|)$", re.IGNORECASE)
-_TIME_UNIT = re.compile(r"[\s_]*[\[(]?(?<![A-Za-z])(s|sec|ms|seconds|samples)?[\])]?$", re.IGNORECASE)
+_TIME_COLUMN = re.compile(
+    r"^((elapsed[\s_]*)?time([\s_]*stamp)?|t|date[\s_]*time|samples?([\s_]*(#|no\.?|number|index))?|index|seconds?|ms"
+    r"|unnamed: 0|)$",
+    re.IGNORECASE,
+)
+_TIME_UNIT = re.compile(
+    r"[\s_]*[\[(]?(?<![A-Za-z])(s|sec|ms|msec|seconds?|milliseconds?|samples|h+:m+(:s+)?(\.m+)?|hours:mins:secs)?[\])]?$",
+    re.IGNORECASE,
+)
 _UNIT_IN_NAME = re.compile(r"^(?P<lead>.+?)[\s_]*[\[(](?P<units>[^\])]+)[\])]$")
 
 
@@ -36,6 +51,7 @@ def array_record(
         signal: (leads, samples).
         sampling_rate: Hz. lead_names: one a row. units: of the values; millivolts if None.
         adc_gain: if given, `signal` holds counts, divided by these counts per unit (one, or one a lead) in float64.
+            Counts of -32768 are missing samples.
         known: further fields of `EcgRecord`.
     """
     if sampling_rate is None:
@@ -45,24 +61,33 @@ def array_record(
             f"{path} does not name its leads: pass lead_names= in the order of its {signal.shape[0]} rows, "
             f"for instance lead_names={list(STANDARD_12)}."
         )
+    signal = unmasked(signal)
     if signal.dtype.kind not in "fiu":
-        raise ValueError(f"{path}: expected real numbers, got dtype {signal.dtype}.")
+        raise ValueError(f"{path}: expected real numbers, got dtype {signal.dtype}")
     if signal.ndim != 2 or signal.shape[0] != len(lead_names):
         raise ValueError(f"{path} has {shape_message(signal.shape, len(lead_names))}")
-    if adc_gain is not None:
-        gain = np.asarray(adc_gain, dtype=np.float64).reshape(-1, 1)
-        if gain.shape[0] not in (1, signal.shape[0]) or not (np.isfinite(gain) & (gain > 0)).all():
+    if looks_like_counts(signal):
+        if units is None and adc_gain is None:
             raise ValueError(
-                f"{path}: adc_gain must be positive counts per unit, one or one a lead; got {adc_gain!r}."
+                f"{path} holds whole numbers without their unit, as counts of a converter are: pass units= ('uV', "
+                "'mV' ...) or store the gain in counts per mV beside them"
             )
-        signal = signal.astype(np.float64) / gain
-    try:
-        record = EcgRecord(signal, sampling_rate, tuple(lead_names), units or "mV", **known)
-        if adc_gain is not None:
-            record.metadata["adc_gain"] = np.broadcast_to(gain[:, 0] / to_millivolts(1.0, units or "mV"), len(signal))
-        return record
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        signal = with_missing_counts(signal)
+    metadata = dict(known.pop("metadata", None) or {})
+    if adc_gain is not None:
+        gain = np.asarray(adc_gain, dtype=np.float64).reshape(-1)
+        if gain.size not in (1, len(signal)) or not (np.isfinite(gain) & (gain > 0)).all():
+            raise ValueError(
+                f"{path}: adc_gain must be positive counts per unit, one or one a lead; got {str(adc_gain)[:60]}"
+            )
+        signal = signal.astype(np.float64) / gain[:, None]
+        metadata["adc_gain"] = np.broadcast_to(gain / to_millivolts(1.0, units or "mV"), len(signal))
+    return EcgRecord(signal, sampling_rate, tuple(lead_names), units or "mV", metadata=metadata, **known)
+
+
+def is_time_column(name: str) -> bool:
+    """Whether a column of this name says when a row was measured, or counts rows."""
+    return bool(_TIME_COLUMN.match(_TIME_UNIT.sub("", name.strip())))
 
 
 def leads_of_columns(path: str | PathLike[str], columns: Sequence[str]) -> tuple[list[int], list[str], str | None]:
@@ -70,13 +95,13 @@ def leads_of_columns(path: str | PathLike[str], columns: Sequence[str]) -> tuple
 
     `"I (uV)"` is lead I in microvolts. Columns of time are left out.
     """
-    positions = [at for at, name in enumerate(columns) if not TIME_COLUMN.match(_TIME_UNIT.sub("", name.strip()))]
+    positions = [at for at, name in enumerate(columns) if not is_time_column(name)]
     names: list[str] = []
     units: set[str | None] = set()
     for position in positions:
         name = columns[position].strip()
         found = _UNIT_IN_NAME.match(name)
-        if found and _is_unit(found["units"]):
+        if found and (is_voltage(found["units"]) or found["units"] == "zscore"):
             name = found["lead"]
             units.add(canonical_units(found["units"]))
         else:
@@ -91,14 +116,7 @@ def agreed(path: str | PathLike[str], name: str, given: Any, found: Any) -> Any:
     """An option's value: as given, else as the file says; ValueError if both speak and differ."""
     if given is None or found is None:
         return found if given is None else given
-    if given != found:
-        raise ValueError(f"{path} says {name} is {found!r}, but {name}={given!r} was given. Leave the option out.")
+    same = canonical_units(given) == canonical_units(found) if name == "units" else given == found
+    if not same:
+        raise ValueError(f"{path} says {name} is {found!r}, but {name}={given!r} was given. Leave the option out")
     return given
-
-
-def _is_unit(text: str) -> bool:
-    try:
-        canonical_units(text)
-    except ValueError:
-        return False
-    return True

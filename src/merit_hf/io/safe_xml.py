@@ -5,7 +5,6 @@ Parsing and taking text, numbers and bytes out of elements live here; what the e
 
 import base64
 import binascii
-import math
 import re
 from os import PathLike
 from pathlib import Path
@@ -13,13 +12,23 @@ from typing import NoReturn
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
+from .numbers import read_number
+
 # No format of an ECG comes near; a file that does is made to exhaust memory.
 _DEEPEST = 200
 _LONGEST_PROLOGUE = 1 << 18
 _BLANKS = b" \t\r\n"
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _FIRST_ELEMENT = re.compile(r"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)[\s/>]")
-_DECLARED_UTF_16 = re.compile(rb"^(?:\xef\xbb\xbf)?<\?xml[^>]*encoding\s*=\s*[\"']utf-16", re.IGNORECASE)
+_ENCODING = re.compile(rb"^(?:\xef\xbb\xbf)?<\?xml[^>]*encoding\s*=\s*[\"']([A-Za-z0-9._:-]+)")
+# Encodings of several bytes a character, which the parser does not know, each with the widest codec of its family.
+_CODECS = {
+    **dict.fromkeys(("gb2312", "gbk", "gb18030", "cp936", "euc-cn", "x-gbk"), "gb18030"),
+    **dict.fromkeys(("big5", "big5-hkscs", "cp950"), "big5hkscs"),
+    **dict.fromkeys(("shift_jis", "shift-jis", "sjis", "x-sjis", "windows-31j", "cp932", "ms932"), "cp932"),
+    **dict.fromkeys(("euc-kr", "ks_c_5601-1987", "cp949", "uhc"), "cp949"),
+    **dict.fromkeys(("euc-jp", "iso-2022-jp"), "euc_jp"),
+}
 
 
 def root_name(path: Path, head: bytes) -> str | None:
@@ -49,8 +58,8 @@ def parse_xml(path: str | PathLike[str]) -> Element:
     content = Path(path).read_bytes().lstrip(_BLANKS)  # some programs write a line break before the declaration
     if b"\0" not in content[:4]:  # it is not UTF-16
         content = content.rstrip(_BLANKS + b"\0")  # some fill up a block
-    # Files re-saved as UTF-8 keep the declaration of UTF-16 that the device wrote.
-    parser = expat.ParserCreate("utf-8" if _DECLARED_UTF_16.match(content) else None)
+    content, encoding = _recoded(content)
+    parser = expat.ParserCreate(encoding)
     parser.buffer_text = True
     builder = TreeBuilder()
     depth = 0
@@ -83,9 +92,36 @@ def parse_xml(path: str | PathLike[str]) -> Element:
     parser.SkippedEntityHandler = refuse
     try:
         parser.Parse(content, True)
-    except (expat.ExpatError, ValueError, LookupError) as error:  # the last for an encoding that does not exist
-        raise ValueError(f"{path} cannot be read as XML ({' '.join(str(error).split())}).") from error
+    except expat.ExpatError as error:
+        raise ValueError(
+            f"{path} cannot be read as XML: it is not well-formed at line {error.lineno}, column {error.offset + 1}; "
+            "cut off or damaged"
+        ) from error
+    except LookupError:  # an encoding that does not exist
+        declared = _ENCODING.match(content)
+        stated = declared[1].decode("latin-1")[:40] if declared else "none"
+        raise ValueError(
+            f"{path} cannot be read as XML: its encoding {stated!r} is unknown; save it as UTF-8"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as XML: {error}") from None
     return builder.close()
+
+
+def _recoded(content: bytes) -> tuple[bytes, str | None]:
+    """Content that the parser can read, and the encoding to force upon it, None for the one that it declares."""
+    found = _ENCODING.match(content)
+    declared = found[1].decode("ascii").lower() if found else ""
+    if declared in _CODECS:
+        return content.decode(_CODECS[declared], "replace").encode("utf-8"), "utf-8"
+    if declared.startswith("utf-16") or (declared in ("", "utf-8", "utf8") and content[:1] == b"<"):
+        # Files re-saved as UTF-8 keep the declaration of UTF-16 that the device wrote; others hold Latin-1 throughout.
+        try:
+            content.decode("utf-8")
+        except UnicodeDecodeError:
+            return content.decode("cp1252", "replace").encode("utf-8"), "utf-8"
+        return content, "utf-8"
+    return content, None
 
 
 def text_of(element: Element | None, at: str = ".") -> str | None:
@@ -96,12 +132,9 @@ def text_of(element: Element | None, at: str = ".") -> str | None:
 
 def number(path: str | PathLike[str], name: str, text: str | None) -> float:
     """The finite number written in `text`; ValueError with `name`, the field it stands in, if there is none."""
-    try:
-        value = float(text) if text is not None else math.nan
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"{path}: {name} is {'missing' if text is None else repr(text[:40])}, expected a number.")
+    value = read_number(text)
+    if value is None:
+        raise ValueError(f"{path}: {name} is {'missing' if text is None else repr(text[:40])}, expected a number")
     return value
 
 
@@ -113,7 +146,7 @@ def base64_bytes(path: str | PathLike[str], name: str, text: str | None) -> byte
     try:
         return base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
     except (binascii.Error, ValueError) as error:  # the latter for characters beyond ASCII
-        raise ValueError(f"{path}: {name} is no base64 ({error}).") from error
+        raise ValueError(f"{path}: {name} is no base64; cut off or damaged") from error
 
 
 def _local(name: str) -> str:

@@ -3,14 +3,15 @@
 Recognising leads and placing samples live here; no file is opened here, and no sample is changed.
 """
 
-import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 
 import numpy as np
 
-from merit_hf.leads_merit import canonical_lead, canonical_units
+from merit_hf.leads_merit import STANDARD_12, canonical_lead, is_voltage
+from merit_hf.limits_merit import check_sampling_rate
 
 # Stretches of one recording follow each other; further apart than this many times their own length, a time is wrong.
 _WIDEST = 4.0
@@ -33,34 +34,54 @@ class LeadSegment:
     adc_gain: float | None = None
 
 
+# Signals that monitors and Holters store beside the ECG, sometimes with the unit mV that a program assumed.
+_OTHER_SIGNALS = re.compile(
+    r"^(resp|abp|art|bp|cvp|pap|icp|pleth|ppg|spo2|co2|eeg|eog|emg|nasal|flow|imp|acc|temp|event|marker|trigger|status)",
+    re.IGNORECASE,
+)
+_MAY_BE_LEAD = re.compile(rf"(^|[^A-Za-z0-9])(e[ck]g|lead|{'|'.join(STANDARD_12)})([^A-Za-z0-9]|$)", re.IGNORECASE)
+_AXES = ("X", "Y", "Z")  # of Frank's leads, and of accelerometers
+
+
 def recognised_lead(
-    path: str | PathLike[str], name: str, units: str | None, *, skip_unknown_leads: bool = False
+    path: str | PathLike[str],
+    name: str,
+    units: str | None,
+    *,
+    skip_unknown_leads: bool = False,
+    way_out: str = "pass skip_unknown_leads=True",
+    unit_way_out: str = "Name the real one with units=",
+    voltages_are_leads: bool = True,
 ) -> str | None:
     """Canonical lead of a stored signal, or None if it is no ECG lead and is to be left out.
 
     A signal that is no voltage, such as a pressure, is left out; a voltage of unknown name is so only if asked for,
     because it may be a lead.
 
+    Args:
+        path: for the message. name, units: as the file says.
+        skip_unknown_leads: leave out what may be a lead of unknown name.
+        way_out: what the reader offers for signals of unknown name, for the message. unit_way_out: for leads without
+            a unit of voltage.
+        voltages_are_leads: take every voltage for a possible lead; otherwise only those whose name says so.
+
     Raises:
-        ValueError: the signal is a voltage of unknown name, or a lead in units that are no voltage.
+        ValueError: the signal may be a lead of unknown name, or is a lead in units that are no voltage.
     """
     try:
         lead = canonical_lead(name)
     except ValueError as error:
-        if skip_unknown_leads or not is_voltage(units):
+        may_be_lead = _MAY_BE_LEAD.search(name) or (voltages_are_leads and is_voltage(units))
+        no_lead = _OTHER_SIGNALS.match(name) or not may_be_lead
+        if skip_unknown_leads or no_lead or not (is_voltage(units) or not (units or "").strip()):
             return None
-        raise ValueError(f"{path}: {error} Or pass skip_unknown_leads=True.") from None
-    if not is_voltage(units):
-        raise ValueError(f"{path}: lead {lead} has units {units!r}, no voltage.")
-    return lead
-
-
-def is_voltage(units: str | None) -> bool:
-    """Whether this is a unit of voltage, in any spelling."""
-    try:
-        return units is not None and canonical_units(units) != "zscore"
-    except ValueError:
-        return False
+        raise ValueError(f"{path}: signal {name[:40]!r} [{units or 'no unit'}]: {error}. Or {way_out}") from None
+    if is_voltage(units):
+        return lead
+    if lead in _AXES and (units or "").strip():
+        return None
+    stated = f"units {units!r}, no voltage" if (units or "").strip() else "no unit"
+    raise ValueError(f"{path}: lead {lead} has {stated}. {unit_way_out}")
 
 
 def joined_segments(
@@ -78,8 +99,7 @@ def joined_segments(
     """
     if not segments:
         raise ValueError(f"{path} holds no ECG lead.")
-    if not (math.isfinite(sampling_rate) and 0 < sampling_rate <= 1e6):
-        raise ValueError(f"{path}: the sampling rate is {sampling_rate!r} Hz, expected a positive number up to 1e6.")
+    check_sampling_rate(sampling_rate)
     first = min(segment.start for segment in segments)
     spans = {(segment.start, len(segment.values)) for segment in segments}
     longest = _WIDEST * sum(length for _, length in spans)

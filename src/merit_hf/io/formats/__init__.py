@@ -9,5 +9,7 @@ A format file offers
 - `read(path: Path, *, <options>) -> EcgRecord`: keyword-only options, each with a default; `ValueError` in one line if
   it cannot.
 
-Packages that only one format needs are imported inside its `read`, so that scanning needs none of them.
+- `ASKED_LAST: bool` (optional): the format would take files of other formats, too, and is asked after them.
+
+A file for several formats offers `FORMATS`, a tuple of objects with these names. Packages that only one format needs are imported inside its `read`, so that scanning needs none of them.
 """

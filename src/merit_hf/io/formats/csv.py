@@ -1,41 +1,56 @@
-"""Text tables: one column a lead, one line a sample, with or without a line of column names.
+"""Text tables: one column a lead, one line a sample, with or without lines of names, units and facts above.
 
 Everything about this format lives here.
 """
 
+import csv
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from merit_hf.io.array_record import agreed, array_record, leads_of_columns
+from merit_hf.io.array_record import agreed, array_record, is_time_column, leads_of_columns
+from merit_hf.io.numbers import read_number
 from merit_hf.io.record import EcgRecord
+from merit_hf.leads_merit import canonical_lead, is_voltage
 
 NAME = "CSV table"
 EXTENSIONS = (".csv", ".tsv", ".txt")
+ASKED_LAST = True  # any text with a line of numbers would do
 
 _DELIMITERS = (";", "\t", ",", " ")  # a comma may also stand in numbers, but then not between them
-_TIME = re.compile(
-    r"^(?:(?:time|t|timestamp)[\s_\[(]+)?(?P<unit>s|sec|seconds?|ms|milliseconds?)[\])]?$", re.IGNORECASE
-)
+_MISSING = ("", "nan", "na", "n/a", "#n/a", "null", "none", "-", "--", "?")
 _STATED = re.compile(r"^#\s*(sampling_rate|units)\s*[:=]\s*(\S+)\s*$", re.IGNORECASE)
-_DECIMAL_COMMA = re.compile(r"^([+-]?\d*),(\d+(?:e[+-]?\d+)?)$", re.IGNORECASE)
-_MISSING = ("", "nan", "na", "null", "none")
+_DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+(?:e[+-]?\d+)?)", re.IGNORECASE)
+_CLOCK = re.compile(r"\[?(?:\d{4}-\d\d-\d\d[ T])?(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)(?: \d\d/\d\d/\d{4})?\]?")
+_TIME_UNIT = re.compile(r"^(?:.*[\s_\[(]+)?(?P<unit>s|sec|seconds?|ms|msec|milliseconds?)[\])]?$", re.IGNORECASE)
+_UNIT_OF_TIMES = re.compile(
+    r"^(s|sec|seconds?|ms|msec|milliseconds?|h+:m+(:s+)?(\.m+)?|hours?:mins?:secs?|samples?|#)$"
+)
+_RATE = re.compile(r"^(\d+(?:[.,]\d+)?)\s*(?:hz|hertz)$", re.IGNORECASE)
+_LEAD_KEYS = ("lead", "leads", "ableitung", "dérivation", "derivación", "derivazione", "derivação", "afleiding")
+_MOST_LINES_ABOVE = 40
+_MOST_DRIFT = 0.01  # by which a column of time may contradict the sampling rate
+
+
+@dataclass
+class _Head:
+    """What stands above the samples."""
+
+    names: list[str] | None = None
+    units: list[str] | None = None  # of the columns
+    facts: dict[str, str] = field(default_factory=dict)
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """Text of numbers, after at most one line of names. (A WFDB header may start with a line of numbers, too.)"""
-    if b"\0" in head:
+    """Text that is no markup and has a line of numbers among its first lines."""
+    text = _text(head)
+    if "\0" in text or text.lstrip().startswith(("<", "{", "%")):
         return False
-    try:
-        text = head.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if error.end < len(head) - 3:  # not merely a character cut in two by the end of `head`
-            return False
-        text = head[: error.start].decode("utf-8-sig")
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")][:2]
-    return bool(lines) and _is_numeric(_split(lines[-1], _delimiter(lines[-1])))
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return any(_is_sample(_split(line, _delimiter(line))) for line in lines[:_MOST_LINES_ABOVE])
 
 
 def read(
@@ -45,52 +60,59 @@ def read(
     lead_names: Sequence[str] | None = None,
     units: str | None = None,
 ) -> EcgRecord:
-    """Reads a table separated by commas, semicolons, tabs or blanks; empty fields and "nan" mean missing.
+    """Reads a table separated by commas, semicolons, tabs or blanks; empty fields, "nan", "N/A" and "-" mean missing.
 
-    A first line of names says the leads, with their unit where it reads "I (uV)". The sampling rate follows from a
-    column "time (s)" or "time_ms", as programs write that digitise paper, if its steps are even; other columns of time
-    are left out. Numbers may have a decimal comma where commas do not separate. Lines `# sampling_rate: 500` and
-    `# units: uV` before the table are understood.
+    A line of names says the leads, with their unit where it reads "I (uV)" or where a line of units follows, as in
+    exports of rdsamp and PhysioBank ATM. Lines above it such as "Sample Rate,512 hertz", "Lead,Lead I" and "Unit,µV",
+    as the Apple Watch writes them, are understood, and so are lines `# sampling_rate: 500` and `# units: uV`. Numbers
+    may have a decimal comma where commas do not separate, or in quotes.
+
+    The sampling rate follows from a column of time that names its unit or holds clock times, if its steps are even; a
+    given `sampling_rate` decides where times were rounded. Other columns of time are left out.
 
     Args:
         path: the file.
         sampling_rate: in Hz, where the file does not say it.
         lead_names: one a column, where the file has no line of names.
-        units: where the file does not say it; "mV" if left out.
+        units: where the file does not say it; "mV" if left out, but whole numbers need it.
     """
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no UTF-8 text ({error}).") from error
-    stated = {found[1].lower(): found[2] for line in lines if (found := _STATED.match(line))}
-    numbered = [(at, line) for at, line in enumerate(lines, start=1) if line.strip() and not line.startswith("#")]
-    if not numbered:
-        raise ValueError(f"{path} holds no table.")
-    delimiter = _delimiter(numbered[0][1])
-    columns = None
-    if not _is_numeric(_split(numbered[0][1], delimiter)):
-        columns = _split(numbered.pop(0)[1], delimiter)
-    if not numbered:
-        raise ValueError(f"{path} has a line of names but no samples.")
-    table = _numbers(path, numbered, delimiter)
+    text = _text(path.read_bytes())
+    lines = list(enumerate(text.splitlines(), start=1))
+    stated = {found[1].lower(): found[2] for _, line in lines if (found := _STATED.match(line))}
+    lines = [(at, line) for at, line in lines if line.strip() and not line.startswith("#")]
+    first = next((at for at, (_, line) in enumerate(lines) if _is_sample(_split(line, _delimiter(line)))), None)
+    if first is None:
+        what = "has a line of names but no samples" if lines else "holds no table"
+        raise ValueError(f"{path} {what}; expected one line of numbers a sample")
+    delimiter = _delimiter(lines[first][1])
+    width = len(_split(lines[first][1], delimiter))
+    head = _head(path, lines[:first], delimiter, width)
+    table, has_clock = _numbers(path, lines[first:], delimiter, width)
+    if "sampling_rate" in head.facts and "units" not in head.facts and units is None:
+        raise ValueError(f"{path} states a sampling rate above its samples but not their unit: pass units=")
+    stated = {**head.facts, **stated}
+
     found_names, found_units, found_rate = None, None, None
-    if columns is not None:
-        if len(columns) != table.shape[1]:
-            raise ValueError(f"{path} names {len(columns)} columns but has {table.shape[1]}.")
+    clocks = np.flatnonzero(has_clock).tolist()
+    if head.names is not None or clocks:
+        columns = head.names or [f"column {at}" for at in range(width)]
+        columns = ["time" if at in clocks else name for at, name in enumerate(columns)]
+        if head.units is not None:
+            columns = [_with_unit(name, unit) for name, unit in zip(columns, head.units, strict=True)]
         positions, found_names, found_units = leads_of_columns(path, columns)
-        found_rate = _rate_of_times(path, columns, table)
+        found_rate = _rate_of_times(path, columns, clocks, table, sampling_rate)
         table = table[:, positions]
-    elif lead_names is not None and len(lead_names) != table.shape[1]:
+        found_names = found_names if head.names is not None else None
+    if found_names is None and "lead" in stated:
+        found_names = [stated["lead"]]
+    if lead_names is not None and len(lead_names) != table.shape[1]:
         hint = (
-            " It has as many lines: one line must be a sample, so transpose it."
+            " It has as many lines: one line must be a sample, so transpose it"
             if len(lead_names) == len(table)
             else ""
         )
         raise ValueError(f"{path} has {table.shape[1]} columns, but lead_names= has {len(lead_names)}.{hint}")
-    stated_rate = stated.get("sampling_rate")
-    rate = agreed(path, "sampling_rate", sampling_rate, stated_rate and _number(path, stated_rate))
-    if rate is not None and found_rate is not None and abs(rate / found_rate - 1) > 0.01:
-        raise ValueError(f"{path}: sampling_rate is {rate:g} Hz, but its column of time says {found_rate:g} Hz.")
+    rate = agreed(path, "sampling_rate", sampling_rate, _stated_rate(path, stated.get("sampling_rate")))
     return array_record(
         path,
         table.T,
@@ -101,60 +123,172 @@ def read(
     )
 
 
+def _text(content: bytes) -> str:
+    """UTF-8, UTF-16 with its mark, or Latin-1; a character cut in two at the end is left out."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content[: len(content) // 2 * 2].decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        whole = error.end >= len(content) - 3
+        return content[: error.start].decode("utf-8-sig") if whole else content.decode("latin-1")
+
+
 def _delimiter(line: str) -> str:
-    return next((delimiter for delimiter in _DELIMITERS if delimiter in line.strip()), ",")
+    bare = re.sub(r'"[^"]*"', "", line.strip())
+    return next((delimiter for delimiter in _DELIMITERS if delimiter in bare), ",")
 
 
 def _split(line: str, delimiter: str) -> list[str]:
-    fields = line.split() if delimiter == " " else line.split(delimiter)
-    fields = [field.strip().strip('"').strip() for field in fields]
-    return fields if delimiter == "," else [_DECIMAL_COMMA.sub(r"\1.\2", field) for field in fields]
+    if '"' in line:
+        fields = next(csv.reader([line.strip()], delimiter=delimiter, skipinitialspace=True))
+    else:
+        fields = line.split() if delimiter == " " else line.split(delimiter)
+    return [each.strip().strip("'\"").strip() for each in fields]
 
 
-def _is_number(field: str) -> bool:
+def _value(text: str) -> float | None:
+    """Number, NaN where it is missing, or None if the field is neither."""
+    value = read_number(text)
+    if value is not None:
+        return value
+    if text.lower() in _MISSING:
+        return np.nan
+    found = _DECIMAL_COMMA.fullmatch(text)
+    return read_number(f"{found[1]}.{found[2]}") if found else None
+
+
+def _clock(text: str) -> float | None:
+    """Seconds of a clock or elapsed time, such as 0:00.004 and [10:00:00.000 01/01/2000]."""
+    found = _CLOCK.fullmatch(text)
+    if found is None:
+        return None
+    return 3600.0 * int(found[1] or 0) + 60.0 * int(found[2]) + float(found[3].replace(",", "."))
+
+
+def _is_sample(fields: list[str]) -> bool:
+    values = [_value(each) for each in fields]
+    missing = all(value is not None and np.isnan(value) for value in values)
+    known = all(value is not None or _clock(each) is not None for each, value in zip(fields, values, strict=True))
+    return known and not (missing and not any(fields))
+
+
+def _head(path: Path, lines: list[tuple[int, str]], delimiter: str, width: int) -> _Head:
+    """Names, units and facts from the lines above the samples; what an app says of the person is not kept."""
+    head = _Head()
+    rows = []
+    for at, line in lines:
+        if fact := _fact(_split(line, _delimiter(line))):
+            head.facts |= fact
+        else:
+            rows.append((at, _split(line, delimiter)))
+    if head.facts:
+        last = rows[-1][1] if rows and rows[-1][0] == lines[-1][0] else []
+        rows = rows[-1:] if len(last) == width and all(is_time_column(each) or _is_lead(each) for each in last) else []
+    if len(rows) > 1 and len(rows[-1][1]) == width and _are_units(rows[-1][1]):
+        head.units = [each.strip("()[] ") for each in rows.pop()[1]]
+    if rows:
+        at, names = rows.pop()
+        if len(names) != width:
+            raise ValueError(f"{path} names {len(names)} columns but has {width}")
+        if rows:
+            raise ValueError(f"{path}, line {at}: {', '.join(names)[:40]!r} are no numbers, expected samples")
+        head.names = names
+    return head
+
+
+def _are_units(fields: list[str]) -> bool:
+    bare = [each.strip("()[] ") for each in fields]
+    return any(map(is_voltage, bare)) and all(
+        is_voltage(each) or _UNIT_OF_TIMES.match(each.lower()) or not each for each in bare
+    )
+
+
+def _fact(fields: list[str]) -> dict[str, str] | None:
+    """What a line of a key and a value says of the ECG; None if it is no such line, or says nothing of use."""
+    if len(fields) != 2:
+        return None
+    key, value = fields[0].lower().rstrip(":"), fields[1]
+    if found := _RATE.match(value):
+        return {"sampling_rate": found[1].replace(",", ".")}
+    if key in ("sample rate", "sampling rate", "sampling_rate", "sampling frequency", "fs") and read_number(value):
+        return {"sampling_rate": value}
+    if is_voltage(value) and not (_is_lead(key) or is_time_column(key)):
+        return {"units": value}
+    if key in _LEAD_KEYS:
+        return {"lead": value if _is_lead(value) else value.split()[-1] if value.split() else value}
+    return None
+
+
+def _is_lead(name: str) -> bool:
     try:
-        float(field)
+        canonical_lead(name)
     except ValueError:
         return False
     return True
 
 
-def _is_numeric(fields: list[str]) -> bool:
-    return any(map(_is_number, fields)) and all(field.lower() in _MISSING or _is_number(field) for field in fields)
+def _with_unit(name: str, unit: str) -> str:
+    return f"{name} ({unit})" if unit and not is_time_column(name) else f"time ({unit})" if unit else name
 
 
-def _number(path: Path, text: str) -> float:
-    if not _is_number(text):
-        raise ValueError(f"{path} states sampling_rate {text!r}, which is no number.")
-    return float(text)
+def _stated_rate(path: Path, text: str | None) -> float | None:
+    if text is not None and read_number(text) is None:
+        raise ValueError(f"{path} states sampling_rate {text!r}, which is no number")
+    return read_number(text)
 
 
-def _rate_of_times(path: Path, columns: list[str], table: np.ndarray) -> float | None:
-    """Samples a second by a column of time whose unit is named; ValueError if its steps are uneven."""
-    found = next(((at, match) for at, name in enumerate(columns) if (match := _TIME.match(name))), None)
-    if found is None or len(table) < 3:
+def _rate_of_times(
+    path: Path, columns: list[str], clocks: list[int], table: np.ndarray, given: float | None
+) -> float | None:
+    """Samples a second by a column of time whose unit is known; a given rate only has to fit its length."""
+    found = [
+        (at, match) for at, name in enumerate(columns) if is_time_column(name) and (match := _TIME_UNIT.match(name))
+    ]
+    if len(table) < 3 or not (found or clocks):
         return None
-    times = table[:, found[0]] / (1000 if found[1]["unit"].lower().startswith("m") else 1)
-    step = (times[-1] - times[0]) / (len(times) - 1)
+    at = clocks[0] if clocks else found[0][0]
+    times = table[:, at] / (1000 if not clocks and found[0][1]["unit"].lower().startswith("m") else 1)
+    span = float(times[-1] - times[0])
+    steps = np.diff(times)
+    rounding = float(steps[steps > 0].min()) if (steps > 0).any() else np.inf  # times that stand still were rounded
+    if given is not None:
+        wanted = (len(times) - 1) / given
+        if np.isfinite(span) and abs(span - wanted) > max(rounding, _MOST_DRIFT * wanted):
+            says = f"{(len(times) - 1) / span:g} Hz" if span > 0 else "no time passes"
+            raise ValueError(f"{path}: sampling_rate is {given:g} Hz, but its column of time says {says}")
+        return None
+    step = span / (len(times) - 1)
     even = times[0] + step * np.arange(len(times))
     if not step > 0 or not (np.abs(times - even) < 0.75 * step).all():  # times may have been rounded
         raise ValueError(
-            f"{path}: column {columns[found[0]]!r} has uneven steps; bring the ECG to an even rate first."
+            f"{path}: column {columns[at]!r} has uneven steps. Pass sampling_rate= if its times are only rounded; "
+            "otherwise bring the ECG to an even rate first"
         )
     rate = 1 / step
-    return float(round(rate)) if abs(rate / round(rate) - 1) < 1e-3 and round(rate) else float(rate)
+    decimals = next((digits for digits in range(10) if np.allclose(times, times.round(digits), rtol=0, atol=1e-11)), 9)
+    uncertainty = 10.0**-decimals / span
+    return float(round(rate)) if round(rate) and abs(rate / round(rate) - 1) <= uncertainty else float(rate)
 
 
-def _numbers(path: Path, numbered: list[tuple[int, str]], delimiter: str) -> np.ndarray:
-    """The table (lines, columns) as float64; says the line that does not fit."""
-    width = len(_split(numbered[0][1], delimiter))
-    table = np.empty((len(numbered), width))
-    for row, (at, line) in zip(table, numbered, strict=True):
+def _numbers(path: Path, lines: list[tuple[int, str]], delimiter: str, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The table (lines, columns) as float64, and which columns hold clock times; says the line that does not fit."""
+    table = np.empty((len(lines), width))
+    has_clock = np.zeros(width, dtype=bool)
+    for row, (at, line) in zip(table, lines, strict=True):
         fields = _split(line, delimiter)
+        if len(fields) == width + 1 and not fields[-1]:  # a delimiter at the end of the line
+            fields.pop()
         if len(fields) != width:
-            raise ValueError(f"{path}, line {at}: {len(fields)} fields, expected {width}.")
-        try:
-            row[:] = [np.nan if field.lower() in _MISSING else float(field) for field in fields]
-        except ValueError as error:
-            raise ValueError(f"{path}, line {at}: {error}.") from error
-    return table
+            raise ValueError(f"{path}, line {at}: {len(fields)} fields, expected {width}")
+        for column, text in enumerate(fields):
+            value = _value(text)
+            if value is None:
+                value = _clock(text)
+                if value is None:
+                    raise ValueError(
+                        f"{path}, line {at}: {text[:40]!r} is no number; leave the field empty if a sample is missing"
+                    )
+                has_clock[column] = True
+            row[column] = value
+    return table, has_clock

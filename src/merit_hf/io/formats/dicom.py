@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from merit_hf.io.age import age_at, age_in_years, read_time
-from merit_hf.io.array_record import array_record
+from merit_hf.io.age import age_in_years
+from merit_hf.io.device_record import Person, device_record
 from merit_hf.io.record import EcgRecord
-from merit_hf.io.segments import LeadSegment, is_voltage, joined_segments, recognised_lead
+from merit_hf.io.segments import LeadSegment, joined_segments, recognised_lead
 from merit_hf.io.statements import report_of
-from merit_hf.leads_merit import STANDARD_12, canonical_lead, to_millivolts
+from merit_hf.leads_merit import STANDARD_12, canonical_lead, is_voltage, to_millivolts, with_missing_counts
 
 NAME = "DICOM waveform"
 EXTENSIONS = (".dcm", ".dicom")
@@ -45,6 +45,7 @@ class _Channel:
     units: str | None
     correction: float
     baseline: float
+    skew: float  # seconds by which it begins after its group
 
 
 @dataclass
@@ -68,8 +69,18 @@ class _Group:
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """By the four letters after the preamble."""
-    return head[_PREAMBLE : _PREAMBLE + 4] == b"DICM"
+    """By the four letters after the preamble or, where that was left out, by the first data element."""
+    return head[_PREAMBLE : _PREAMBLE + 4] == b"DICM" or _begins_without_preamble(head)
+
+
+def _begins_without_preamble(head: bytes) -> bool:
+    """Whether a file begins with a data element of group 2 or 8, as some programs write without the preamble."""
+    if len(head) < _PREAMBLE or head[1:2] != b"\0" or head[:1] not in (b"\2", b"\x08"):
+        return False
+    element = int.from_bytes(head[2:4], "little")
+    explicit = head[4:6] in (b"UL", b"UI", b"CS", b"OB", b"DA", b"TM", b"DT", b"SH", b"LO")
+    implicit = int.from_bytes(head[4:8], "little") <= 64 and not head[4] % 2
+    return element <= 0x0100 and (explicit or implicit) and b"\x08\0" in head[8:]
 
 
 def read(
@@ -79,8 +90,9 @@ def read(
 
     A value is count × sensitivity × correction factor + baseline; counts equal to the padding value are missing. Of
     several multiplex groups, recorded ones go before derived ones such as median beats. Recorded groups that hold
-    different leads at one rate make one record, each lead standing where it was recorded; otherwise the group with
-    most standard leads is read, of equal ones the longest. Groups not read are listed in `metadata["other_groups"]`.
+    different leads at one rate make one record, each lead standing where it was recorded, shifted by the skew of its
+    channel; otherwise the group with most standard leads is read, of equal ones the longest, if it has all the leads.
+    Groups not read are listed in `metadata["other_groups"]`.
 
     Args:
         path: the file.
@@ -93,7 +105,7 @@ def read(
         raise ValueError(f"{path} is a DICOM file without waveforms (modality {facts['modality']}).")
     if group is not None and not 0 <= group < len(groups):
         raise ValueError(f"{path}: group={group}, but the file has {len(groups)} groups, counted from 0.")
-    chosen = _chosen(groups) if group is None else [groups[group]]
+    chosen = _chosen(path, groups) if group is None else [groups[group]]
     big_endian = bool(facts["big_endian"])
     other_signals: list[str] = []
     segments: list[LeadSegment] = []
@@ -105,31 +117,29 @@ def read(
         raise ValueError(f"{path} holds no ECG lead, only {', '.join(other_signals) or 'empty groups'}.")
     signal, lead_names, adc_gain = joined_segments(path, segments, chosen[0].sampling_rate)
     metadata: dict[str, Any] = {"format": NAME}
-    if adc_gain is not None:
-        metadata["adc_gain"] = adc_gain
     if others_left := [str(each) for each in groups if not any(each is one for one in chosen)]:
         metadata["other_groups"] = others_left
-    if other_signals:
-        metadata["other_signals"] = other_signals
-    if start := read_time(facts["acquired"]):
-        metadata["start"] = start
-    if facts["device"]:
-        metadata["device"] = facts["device"]
-    if include_patient:
-        metadata["patient"] = {"name": facts["name"], "id": facts["id"], "birth_date": facts["born"]}
     stated = facts["age"] or ""
-    age = age_in_years(stated[:-1], stated[-1:])
-    return array_record(
+    return device_record(
         path,
         signal,
+        lead_names,
         sampling_rate=chosen[0].sampling_rate,
-        lead_names=lead_names,
-        units="mV",
-        record_id=facts["uid"],
-        report=report_of(facts["statements"]),
-        age=age_at(facts["born"], facts["acquired"]) if age is None else age,
-        sex=facts["sex"],
         metadata=metadata,
+        adc_gain=adc_gain,
+        other_signals=other_signals,
+        acquired=facts["acquired"],
+        device=facts["device"],
+        person=Person(
+            name=facts["name"],
+            number=facts["id"],
+            born=facts["born"],
+            age=age_in_years(stated[:-1], stated[-1:]),
+            sex=facts["sex"],
+        ),
+        include_patient=include_patient,
+        report=report_of(facts["statements"]),
+        record_id=facts["uid"],
     )
 
 
@@ -140,7 +150,7 @@ def _content(path: Path) -> tuple[dict[str, Any], list[_Group]]:
     except ImportError as error:
         raise ImportError(f"{path}: reading DICOM needs pydicom: pip install merit-hf[formats]") from error
     try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True)
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)
         time = dataset.get("AcquisitionDateTime") or dataset.get("ContentDate") or dataset.get("StudyDate")
         annotations = dataset.get("WaveformAnnotationSequence") or []
         facts = {
@@ -156,10 +166,14 @@ def _content(path: Path) -> tuple[dict[str, Any], list[_Group]]:
             "sex": _text(dataset.get("PatientSex")),
             "statements": [_text(annotation.get("UnformattedTextValue")) for annotation in annotations],
         }
-        return facts, [_group(item) for item in dataset.get("WaveformSequence") or []]
+        groups = [_group(item) for item in dataset.get("WaveformSequence") or []]
     except Exception as error:  # the library fails in many ways on broken files
-        what = " ".join(str(error).split())
-        raise ValueError(f"{path} is a damaged or truncated DICOM file ({type(error).__name__}: {what}).") from error
+        raise ValueError(
+            f"{path} is a damaged or truncated DICOM file ({type(error).__name__} while reading it). Fetch it again"
+        ) from error
+    if not groups and facts["modality"] is None and facts["uid"] is None:
+        raise ValueError(f"{path} is a damaged or truncated DICOM file: it holds no object. Fetch it again")
+    return facts, groups
 
 
 def _text(value: Any) -> str | None:
@@ -178,11 +192,11 @@ def _group(item: Any) -> _Group:
         num_channels=int(item.NumberOfWaveformChannels),
         data=bytes(item.WaveformData),
         padding=item.get("WaveformPaddingValue"),
-        channels=[_channel(channel) for channel in item.ChannelDefinitionSequence],
+        channels=[_channel(channel, float(item.SamplingFrequency)) for channel in item.ChannelDefinitionSequence],
     )
 
 
-def _channel(item: Any) -> _Channel:
+def _channel(item: Any, rate: float) -> _Channel:
     source: Any = next(iter(item.get("ChannelSourceSequence") or []), {})
     units: Any = next(iter(item.get("ChannelSensitivityUnitsSequence") or []), {})
     sensitivity = item.get("ChannelSensitivity")
@@ -194,7 +208,15 @@ def _channel(item: Any) -> _Channel:
         units=_text(units.get("CodeValue")),
         correction=1.0 if correction is None else float(correction),
         baseline=float(item.get("ChannelBaseline") or 0.0),
+        skew=_skew(item, rate),
     )
+
+
+def _skew(item: Any, rate: float) -> float:
+    """Seconds from the start of the group to the channel's first sample (PS3.3, C.10.9.1.4.3)."""
+    in_seconds, in_samples = item.get("ChannelTimeSkew"), item.get("ChannelSampleSkew")
+    skew = float(in_seconds) if in_seconds is not None else float(in_samples or 0.0) / (rate or 1.0)
+    return skew + float(item.get("ChannelOffset") or 0.0)
 
 
 def _coded_lead(channel: _Channel) -> str | None:
@@ -214,8 +236,8 @@ def _leads(group: _Group) -> set[str]:
     return {lead for channel in group.channels if (lead := _coded_lead(channel) or _named_lead(channel))}
 
 
-def _chosen(groups: list[_Group]) -> list[_Group]:
-    """The groups that make up the recording."""
+def _chosen(path: Path, groups: list[_Group]) -> list[_Group]:
+    """The groups that make up the recording; ValueError where a recorded lead would be lost."""
     recorded = [group for group in groups if not group.derived and _leads(group)]
     if len(recorded) > 1:
         leads = [lead for group in recorded for lead in _leads(group)]
@@ -225,7 +247,15 @@ def _chosen(groups: list[_Group]) -> list[_Group]:
     def worth(group: _Group) -> tuple[int, float]:
         return len(_leads(group) & set(STANDARD_12)), group.num_samples / max(group.sampling_rate, 1e-9)
 
-    return [max(recorded or groups, key=worth)]
+    best = max(recorded or groups, key=worth)
+    lost = sorted(set().union(*map(_leads, recorded)) - _leads(best)) if recorded else []
+    if lost:
+        listed = "; ".join(f"{groups.index(each)}: {each.sampling_rate:g} Hz" for each in recorded)
+        raise ValueError(
+            f"{path}: its groups differ in rate or share leads, so that {', '.join(lost)} would be lost "
+            f"({listed}). Choose one with group="
+        )
+    return [best]
 
 
 def _counts(path: Path, group: _Group, big_endian: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -275,10 +305,13 @@ def _segments(
             raise ValueError(
                 f"{path}: lead {lead} has {step:g} {channel.units} a count and baseline {channel.baseline:g}."
             )
-        values = counts[:, column] * channel.sensitivity * channel.correction + channel.baseline
+        stored = counts[:, column]
+        if stored.dtype.itemsize == 2 and stored.dtype.kind == "i":
+            stored = with_missing_counts(stored)
+        values = stored * channel.sensitivity * channel.correction + channel.baseline
         values = to_millivolts(values, str(channel.units))
         values[missing[:, column]] = np.nan
         whole = step > 0 and float(channel.baseline / step).is_integer()
         gain = 1 / to_millivolts(step, str(channel.units)) if whole else None
-        segments.append(LeadSegment(lead, values, group.start, gain))
+        segments.append(LeadSegment(lead, values, group.start + channel.skew, gain))
     return segments, others

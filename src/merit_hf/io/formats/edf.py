@@ -1,20 +1,23 @@
 """EDF, EDF+ and BDF: recordings of many signals in data records of equal duration, with a header in plain text.
 
-Everything about these formats lives here; decoding the samples is the work of the edfio library.
+Everything about these formats lives here.
 """
 
 import re
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from merit_hf.io.age import age_at, read_date, read_time
+from merit_hf.io.numbers import read_number
 from merit_hf.io.record import EcgRecord
-from merit_hf.leads_merit import canonical_lead, canonical_units, to_millivolts
+from merit_hf.io.segments import recognised_lead
+from merit_hf.leads_merit import canonical_lead, canonical_leads, is_voltage, to_millivolts
 
 NAME = "EDF"
 EXTENSIONS = (".edf", ".bdf", ".rec")
@@ -22,35 +25,60 @@ EXTENSIONS = (".edf", ".bdf", ".rec")
 _EDF_VERSION = b"0       "
 _BDF_VERSION = b"\xffBIOSEMI"
 _HEADER_BYTES = 256  # of the file, and again of each signal
-_NUMBER = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
-_ECG_LABEL = re.compile(r"^(ecg|ekg|lead)\b[\s_:-]*", re.IGNORECASE)
+_FACTS = ((8, 88), (88, 168), (168, 176), (176, 184))  # patient, recording, day and time in the header
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _ONSET = re.compile(rb"^[+-]\d+(\.\d+)?(?=\x14)")
+_WAY_OUT = "Choose signals with channels= and name them with lead_names="
 _SEXES = {"M": "male", "F": "female"}
 _MAX_GAP = 10  # times the samples that there are; where gaps take up more, a time must be wrong
 
 
 @dataclass(frozen=True)
+class _Signal:
+    """One signal as the header describes it: samples a record, and the physical values of two counts."""
+
+    label: str
+    dimension: str
+    samples: int
+    physical: tuple[float, float]
+    digital: tuple[float, float]
+
+    @property
+    def is_annotation(self) -> bool:
+        return self.label in ("EDF Annotations", "BDF Annotations")
+
+    @property
+    def flat(self) -> bool:
+        """Whether every count means the same physical value, as some programs write for a lead that was off."""
+        return self.physical[0] == self.physical[1]
+
+
+@dataclass(frozen=True)
 class _Layout:
-    """How the file is cut into data records.
+    """How the file is cut into data records, and what its header says beside that.
 
     Args:
-        labels: of the signals. samples: of each signal in a record. width: bytes of a sample.
+        signals: all of them, with annotations. width: bytes of a sample.
         duration: of a record, in seconds.
         num_records: how many there are. header_size: bytes before them.
         discontinuous: may there be gaps between records?
+        patient, recording: identification of the person and of the recording. start_day, start_time: as written.
     """
 
-    labels: tuple[str, ...]
-    samples: tuple[int, ...]
+    signals: tuple[_Signal, ...]
     width: int
     duration: float
     num_records: int
     header_size: int
     discontinuous: bool
+    patient: str
+    recording: str
+    start_day: str
+    start_time: str
 
     @property
     def record_size(self) -> int:
-        return self.width * sum(self.samples)
+        return self.width * sum(signal.samples for signal in self.signals)
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -73,7 +101,8 @@ def read(
 
     Signals are leads if their label names one, with or without "ECG" or "EKG" before it; others (EEG, respiration,
     annotations ...) are left out and listed in `metadata["other_signals"]`. Gaps of an interrupted recording (EDF+D)
-    are filled with NaN.
+    are filled with NaN, and so are samples of the lowest count of all and leads whose physical range is a single value
+    (listed in `metadata["flat_leads"]`).
 
     Args:
         path: the file.
@@ -82,52 +111,47 @@ def read(
         units: unit of the signals, where the file gives none that is a voltage.
         include_patient: put what the header says of the patient into `metadata["patient"]`.
     """
-    try:
-        import edfio  # only this format needs it
-    except ImportError as error:
-        raise ImportError(f"{path}: reading EDF needs edfio: pip install merit-hf[formats]") from error
-
     layout = _layout(path)
     onsets = _onsets(path, layout) if layout.discontinuous else None
-    reader = edfio.read_edf if layout.width == 2 else edfio.read_bdf
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # what the library only warns of leaves the values in doubt
-            recording = reader(path, header_encoding="latin-1")
-            signals = recording.signals
-            rows, names, other_signals = _chosen(path, signals, channels, lead_names, units)
-            values = [_physical(path, signals[row], units) for row in rows]
-    except ValueError as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(f"{path} cannot be read as EDF ({' '.join(str(error).split())}).") from error
-    except Exception as error:  # a broken header makes the library fail in many ways
-        raise ValueError(f"{path} cannot be read as EDF ({type(error).__name__}: {error}).") from error
-    rates = sorted({float(signals[row].sampling_frequency) for row in rows})
+    rows, names, other_signals = _chosen(path, layout.signals, channels, lead_names, units)
+    stored = np.memmap(path, np.uint8, "r", layout.header_size, (layout.num_records, layout.record_size))
+    values = [_physical(path, layout, row, stored, units) for row in rows]
+    rates = sorted({layout.signals[row].samples / layout.duration for row in rows})
     if len(rates) > 1:
         raise ValueError(
             f"{path}: leads {', '.join(names)} have different sampling rates ({', '.join(map(str, rates))} Hz). "
-            "Choose those of one rate with channels=."
+            "Choose those of one rate with channels="
         )
     signal = np.stack([lead for lead, _ in values])
+    flat = [name for name, row in zip(names, rows, strict=True) if layout.signals[row].flat]
+    if len(flat) == len(names):
+        raise ValueError(f"{path}: the physical range of {', '.join(flat)} is a single value, which makes no scale")
     if onsets is not None:
         signal = _with_gaps(path, signal, onsets, layout)
     metadata: dict[str, Any] = {"format": NAME if layout.width == 2 else "BDF"}
     if other_signals:
         metadata["other_signals"] = other_signals
+    if flat:
+        metadata["flat_leads"] = flat
     gains = [gain for _, gain in values if gain is not None]
     if len(gains) == len(values):
         metadata["adc_gain"] = np.array(gains)
-    age, sex = _person(recording)
-    start = _start(recording)
-    if start:
-        metadata["start"] = start
+    born, sex = _person(layout)
+    day = _start_day(layout)
+    if day:
+        metadata["start"] = read_time(day.isoformat(), layout.start_time) if layout.start_time else day.isoformat()
     if include_patient:
-        metadata["patient"] = {"identification": recording.local_patient_identification}
-    try:
-        return EcgRecord(signal, rates[0], tuple(names), record_id=path.stem, age=age, sex=sex, metadata=metadata)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        metadata["patient"] = {"identification": layout.patient}
+    return EcgRecord(
+        signal,
+        rates[0],
+        tuple(names),
+        units="mV",
+        record_id=path.stem,
+        age=age_at(born.isoformat(), day.isoformat()) if born and day else None,
+        sex=sex,
+        metadata=metadata,
+    )
 
 
 def _layout(path: Path) -> _Layout:
@@ -145,44 +169,74 @@ def _layout(path: Path) -> _Layout:
         columns = file.read(header_size - _HEADER_BYTES)
     if len(columns) < header_size - _HEADER_BYTES:
         raise ValueError(f"{path} is cut off in its header, after {_HEADER_BYTES + len(columns)} bytes.")
-    labels = [columns[16 * row : 16 * row + 16].decode("latin-1").strip() for row in range(num_signals)]
-    at = 216 * num_signals
-    samples = [_number(path, "samples of a record", columns[at + 8 * row :][:8]) for row in range(num_signals)]
-    width = 2 if head[:8] == _EDF_VERSION else 3
-    duration = _number(path, "duration of a record", head[244:252])
-    num_records = int(_number(path, "number of records", head[236:244]))
-    if min(samples) < 0 or any(sample % 1 for sample in samples) or sum(samples) < 1:
-        raise ValueError(f"{path} says that a record holds {samples} samples of its signals.")
-    plus_d = head[192:197] in (b"EDF+D", b"BDF+D")
-    layout = _Layout(tuple(labels), tuple(map(int, samples)), width, duration, num_records, header_size, plus_d)
+    signals = tuple(_signal(path, columns, num_signals, row) for row in range(num_signals))
+    if not any(signal.samples for signal in signals):
+        raise ValueError(f"{path} says that a record holds no samples of its {num_signals} signals")
+    patient, recording, day, time = (head[at:end].decode("latin-1").strip() for at, end in _FACTS)
+    layout = _Layout(
+        signals=signals,
+        width=2 if head[:8] == _EDF_VERSION else 3,
+        duration=_number(path, "duration of a record", head[244:252]),
+        num_records=int(_number(path, "number of records", head[236:244])),
+        header_size=header_size,
+        discontinuous=head[192:197] in (b"EDF+D", b"BDF+D"),
+        patient=patient,
+        recording=recording,
+        start_day=day,
+        start_time=time,
+    )
+    if layout.duration <= 0:
+        raise ValueError(f"{path} says that a record takes {layout.duration:g} s")
     stored = path.stat().st_size - header_size
-    if num_records < 1 or stored != num_records * layout.record_size:
-        what = "cut off" if 0 <= stored < num_records * layout.record_size else "damaged or unfinished"
+    if layout.num_records == -1:  # a recording that was not closed: as many as are there
+        layout = replace(layout, num_records=stored // layout.record_size)
+    # Bytes after the last record are of no use, but do no harm.
+    if layout.num_records < 1 or stored < layout.num_records * layout.record_size:
         raise ValueError(
-            f"{path} is {what}: it has {stored} bytes of samples, expected {num_records} records "
-            f"of {layout.record_size}."
+            f"{path} is cut off or damaged: it has {stored} bytes of samples, expected {layout.num_records} records "
+            f"of {layout.record_size}. Fetch it again"
         )
-    if duration <= 0:
-        raise ValueError(f"{path} says that a record takes {duration} s.")
     return layout
 
 
+def _signal(path: Path, columns: bytes, num_signals: int, row: int) -> _Signal:
+    """One column of the header, where all labels stand together, then all kinds of sensors, and so on."""
+
+    def text(first: int, length: int) -> bytes:
+        return columns[first * num_signals + length * row :][:length]
+
+    label = text(0, 16).decode("latin-1").strip(" \0")
+    ranges = [
+        _number(path, f"{what} of {label!r}", text(first, 8))
+        for what, first in (
+            ("physical minimum", 104),
+            ("physical maximum", 112),
+            ("digital minimum", 120),
+            ("digital maximum", 128),
+        )
+    ]
+    samples = _number(path, f"number of samples a record of {label!r}", text(216, 8))
+    if samples < 0 or samples % 1:
+        raise ValueError(f"{path} says that a record holds {samples:g} samples of {label!r}")
+    dimension = text(96, 8).decode("latin-1").strip(" \0")
+    return _Signal(label, dimension, int(samples), (ranges[0], ranges[1]), (ranges[2], ranges[3]))
+
+
 def _number(path: Path, what: str, field: bytes) -> float:
-    text = field.decode("latin-1").strip()
-    if not _NUMBER.match(text) or not np.isfinite(float(text)):
-        raise ValueError(f"{path}: the {what} should be a number, but the header says {text!r}.")
-    return float(text)
+    text = field.decode("latin-1").strip(" \0")
+    value = read_number(text)
+    if value is None:
+        raise ValueError(f"{path}: the {what} should be a number, but the header says {text!r}")
+    return value
 
 
 def _onsets(path: Path, layout: _Layout) -> np.ndarray:
     """Seconds at which each record begins; EDF+ writes them at the beginning of the first signal of annotations."""
-    kinds = ("EDF Annotations", "BDF Annotations")
-    row = next((at for at, label in enumerate(layout.labels) if label in kinds), None)
+    row = next((at for at, signal in enumerate(layout.signals) if signal.is_annotation), None)
     if row is None:
         raise ValueError(f"{path} is an interrupted recording, but has no annotations that say when each part began.")
-    content = np.memmap(path, dtype=np.uint8, mode="r", offset=layout.header_size)
-    first = layout.width * sum(layout.samples[:row])
-    notes = content.reshape(layout.num_records, -1)[:, first : first + layout.width * layout.samples[row]]
+    stored = np.memmap(path, np.uint8, "r", layout.header_size, (layout.num_records, layout.record_size))
+    notes = stored[:, _bytes_of(layout, row)]
     onsets = []
     for number, note in enumerate(notes, start=1):
         found = _ONSET.match(note.tobytes())
@@ -190,6 +244,12 @@ def _onsets(path: Path, layout: _Layout) -> np.ndarray:
             raise ValueError(f"{path}: data record {number} does not say when it began.")
         onsets.append(float(found[0]))
     return np.array(onsets)
+
+
+def _bytes_of(layout: _Layout, row: int) -> slice:
+    """Where a signal stands in each data record."""
+    first = layout.width * sum(signal.samples for signal in layout.signals[:row])
+    return slice(first, first + layout.width * layout.signals[row].samples)
 
 
 def _with_gaps(path: Path, signal: np.ndarray, onsets: np.ndarray, layout: _Layout) -> np.ndarray:
@@ -212,33 +272,45 @@ def _with_gaps(path: Path, signal: np.ndarray, onsets: np.ndarray, layout: _Layo
 
 def _chosen(
     path: Path,
-    signals: Sequence[Any],
+    signals: Sequence[_Signal],
     channels: Sequence[int | str] | None,
     lead_names: Sequence[str] | None,
     units: str | None,
 ) -> tuple[list[int], list[str], list[str]]:
     """Rows to read, their leads, and what is left out."""
-    labels = [signal.label for signal in signals]
+    shown = [row for row, signal in enumerate(signals) if not signal.is_annotation]
+    labels = [signals[row].label for row in shown]
     if channels is not None:
-        rows = [_row(path, channel, labels) for channel in channels]
-    elif lead_names is not None:
-        rows = list(range(len(labels)))
+        rows = [shown[_row(path, channel, labels)] for channel in channels]
     else:
-        rows = [row for row, signal in enumerate(signals) if _is_lead(path, signal, units)]
+        rows = shown
+    if lead_names is not None:
+        names: list[str | None] = list(lead_names)
+        if len(names) != len(rows):
+            raise ValueError(f"{path}: {len(names)} lead_names= for {len(rows)} signals ({', '.join(labels)})")
+    else:
+        names = [_lead(path, signals[row], units, channels is not None) for row in rows]
+        rows = [row for row, name in zip(rows, names, strict=True) if name is not None]
+    leads = [name for name in names if name is not None]
     if not rows:
         raise ValueError(
-            f"{path}: no label names an ECG lead ({', '.join(labels) or 'it has annotations only'}). "
-            "Choose signals with channels= and name them with lead_names=."
+            f"{path}: no label names an ECG lead ({', '.join(labels) or 'it has annotations only'}). {_WAY_OUT}"
         )
-    if lead_names is not None and len(lead_names) != len(rows):
-        raise ValueError(f"{path}: {len(lead_names)} lead_names= for {len(rows)} signals ({', '.join(labels)}).")
-    names = list(lead_names) if lead_names is not None else [_bare(labels[row]) for row in rows]
-    try:
-        names = [canonical_lead(name) for name in names]
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    others = [f"{signal.label} [{signal.physical_dimension}]" for row, signal in enumerate(signals) if row not in rows]
-    return rows, names, others
+    others = [f"{signals[row].label} [{signals[row].dimension}]" for row in shown if row not in rows]
+    return rows, list(canonical_leads(leads)), others
+
+
+def _lead(path: Path, signal: _Signal, units: str | None, chosen: bool) -> str | None:
+    """Lead that a label names, None for a signal that is left out; EDF holds many that are no ECG."""
+    if chosen:
+        return canonical_lead(signal.label)
+    return recognised_lead(
+        path,
+        signal.label,
+        units or signal.dimension,
+        way_out="choose signals with channels= and name them with lead_names=",
+        voltages_are_leads=False,
+    )
 
 
 def _row(path: Path, channel: int | str, labels: list[str]) -> int:
@@ -249,73 +321,62 @@ def _row(path: Path, channel: int | str, labels: list[str]) -> int:
     raise ValueError(f"{path}: channels= names {channel!r}, but the file has {', '.join(labels)}.")
 
 
-def _bare(label: str) -> str:
-    return _ECG_LABEL.sub("", label.strip()) or label.strip()
-
-
-def _is_lead(path: Path, signal: Any, units: str | None) -> bool:
-    """Whether a signal is an ECG lead by its label; ValueError if it says so but not which one."""
-    try:
-        canonical_lead(_bare(signal.label))
-    except ValueError:
-        if not _ECG_LABEL.match(signal.label):
-            return False
-        raise ValueError(
-            f"{path}: signal {signal.label!r} is an ECG of unknown lead. Choose signals with channels= and name them "
-            "with lead_names=."
-        ) from None
-    # X, Y, Z are leads, but also the axes of an accelerometer.
-    return bool(_ECG_LABEL.match(signal.label)) or _is_voltage(units or signal.physical_dimension)
-
-
-def _is_voltage(units: str) -> bool:
-    try:
-        return canonical_units(units) != "zscore"
-    except ValueError:
-        return False
-
-
-def _physical(path: Path, signal: Any, units: str | None) -> tuple[np.ndarray, float | None]:
+def _physical(
+    path: Path, layout: _Layout, row: int, stored: np.ndarray, units: str | None
+) -> tuple[np.ndarray, float | None]:
     """Samples in mV (float64) and, if these are whole counts divided by it, the counts per mV."""
-    unit = units or signal.physical_dimension
-    if not _is_voltage(unit):
+    signal = layout.signals[row]
+    unit = units or signal.dimension
+    if not is_voltage(unit):
+        stated = f"units {unit!r}, no voltage" if unit else "no unit"
+        raise ValueError(f"{path}: signal {signal.label!r} has {stated}. Name the real one with units=")
+    low, high = signal.physical
+    counts_low, counts_high = signal.digital
+    content = np.ascontiguousarray(stored[:, _bytes_of(layout, row)]).reshape(-1, layout.width)
+    if signal.flat:
+        return np.full(len(content), np.nan), None
+    if counts_low >= counts_high:
         raise ValueError(
-            f"{path}: signal {signal.label!r} has units {unit!r}, no voltage. Name the real one with units=."
+            f"{path}: signal {signal.label!r} goes from {low:g} to {high:g} in counts from {counts_low:g} "
+            f"to {counts_high:g}, which makes no scale"
         )
-    low, high = signal.physical_range
-    counts_low, counts_high = signal.digital_range
-    if low == high or counts_low >= counts_high or not np.isfinite([low, high]).all():
-        raise ValueError(
-            f"{path}: signal {signal.label!r} goes from {low:g} to {high:g} in counts from {counts_low} "
-            f"to {counts_high}, which makes no scale."
-        )
+    if layout.width == 2:
+        counts = content.view("<i2")[:, 0].astype(np.float64)
+    else:
+        first, second, third = content.T.astype(np.int32)
+        counts = (((third << 24) | (second << 16) | (first << 8)) >> 8).astype(np.float64)
+    counts[counts == -(2.0 ** (8 * layout.width - 1))] = np.nan  # the lowest of all counts marks a missing sample
     to_mv = to_millivolts(1.0, unit)
     gain = (counts_high - counts_low) / (high - low)
     baseline = counts_low - low * gain
     whole = gain > 0 and abs(baseline - round(baseline)) < 1e-6
-    counts = signal.digital.astype(np.float64) - (round(baseline) if whole else baseline)
+    counts -= round(baseline) if whole else baseline
     return counts / (gain / to_mv), gain / to_mv if whole else None
 
 
-def _person(recording: Any) -> tuple[float | None, str | None]:
-    """Age and sex, where the header follows EDF+ ("code sex birthdate name"); never the other two."""
-    words = recording.local_patient_identification.split()
+def _person(layout: _Layout) -> tuple[date | None, str | None]:
+    """Day of birth and sex, where the header follows EDF+ ("code sex birthdate name")."""
+    words = layout.patient.split()
     if len(words) < 4 or words[1] not in ("M", "F", "X"):
         return None, None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            born, at = recording.patient.birthdate, recording.startdate
-    except (ValueError, AttributeError, KeyError):
-        return None, _SEXES.get(words[1])
-    age = at.year - born.year - ((at.month, at.day) < (born.month, born.day))
-    return (float(age) if 0 <= age < 150 else None), _SEXES.get(words[1])
+    return _day(words[2]), _SEXES.get(words[1])
 
 
-def _start(recording: Any) -> str | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return f"{recording.startdate.isoformat()}T{recording.starttime.isoformat()}"
-    except (ValueError, AttributeError, KeyError):
+def _start_day(layout: _Layout) -> date | None:
+    """By EDF+ in the identification of the recording, otherwise by EDF with a year of two digits, 85 being 1985."""
+    words = layout.recording.split()
+    if words[:1] == ["Startdate"] and len(words) > 1 and (day := _day(words[1])):
+        return day
+    found = re.fullmatch(r"(\d\d)\.(\d\d)\.(\d\d)", layout.start_day)
+    if found is None:
         return None
+    year = int(found[3])
+    return read_date(f"{year + (1900 if year >= 85 else 2000)}-{found[2]}-{found[1]}")
+
+
+def _day(text: str) -> date | None:
+    """A day as EDF+ writes it: 02-MAR-1951."""
+    found = re.fullmatch(r"(\d\d)-([A-Z]{3})-(\d{4})", text.upper())
+    if found is None or found[2] not in _MONTHS:
+        return None
+    return read_date(f"{found[3]}-{_MONTHS.index(found[2]) + 1:02d}-{found[1]}")

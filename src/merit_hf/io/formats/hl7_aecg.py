@@ -6,18 +6,18 @@ Everything about this format lives here, by the HL7 aECG Implementation Guide of
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from merit_hf.io.age import age_at, age_in_years, read_time
-from merit_hf.io.array_record import array_record
+from merit_hf.io.age import age_in_years
+from merit_hf.io.device_record import Person, device_record
+from merit_hf.io.numbers import read_number
 from merit_hf.io.record import EcgRecord
 from merit_hf.io.safe_xml import number, parse_xml, root_name, text_of
 from merit_hf.io.segments import LeadSegment, joined_segments, recognised_lead
 from merit_hf.io.statements import report_of
-from merit_hf.leads_merit import to_millivolts
+from merit_hf.leads_merit import to_millivolts, with_missing_counts
 
 NAME = "HL7 aECG XML"
 EXTENSIONS = (".xml", ".aecg")
@@ -64,35 +64,26 @@ def read(path: Path, *, include_patient: bool = False, skip_unknown_leads: bool 
     signal, lead_names, adc_gain = joined_segments(path, segments, sampling_rate)
 
     person = document.find(".//trialSubject/subjectDemographicPerson")
-    begin = _begin(document) or _begin(series)
-    metadata: dict[str, Any] = {"format": NAME}
-    if adc_gain is not None:
-        metadata["adc_gain"] = adc_gain
-    if other_signals:
-        metadata["other_signals"] = other_signals
-    if start := read_time(begin):
-        metadata["start"] = start
-    if device := text_of(series, "author/seriesAuthor/manufacturedSeriesDevice/manufacturerModelName"):
-        metadata["device"] = device
-    born = _attribute(person, "birthTime", "value")
-    if include_patient:
-        metadata["patient"] = {
-            "name": text_of(person, "name"),
-            "id": _attribute(document, ".//trialSubject/id", "extension"),
-            "birth_date": born,
-        }
-    age = _stated_age(document)
-    return array_record(
+    return device_record(
         path,
         signal,
+        lead_names,
         sampling_rate=sampling_rate,
-        lead_names=lead_names,
-        units="mV",
-        record_id=_attribute(document, "id", "root"),
+        metadata={"format": NAME},
+        adc_gain=adc_gain,
+        other_signals=other_signals,
+        acquired=_begin(document) or _begin(series),
+        device=text_of(series, "author/seriesAuthor/manufacturedSeriesDevice/manufacturerModelName"),
+        person=Person(
+            name=text_of(person, "name"),
+            number=_attribute(document, ".//trialSubject/id", "extension"),
+            born=_attribute(person, "birthTime", "value"),
+            age=_stated_age(document),
+            sex=_attribute(person, "administrativeGenderCode", "code"),
+        ),
+        include_patient=include_patient,
         report=report_of(_statements(series)),
-        age=age_at(born, begin) if age is None else age,
-        sex=_attribute(person, "administrativeGenderCode", "code"),
-        metadata=metadata,
+        record_id=_attribute(document, "id", "root"),
     )
 
 
@@ -184,11 +175,16 @@ def _values(path: Path, code: str, value: Element, units: str) -> tuple[np.ndarr
     words = (text_of(value, "digits") or "").split()
     try:
         digits = np.array(words, dtype=np.float64)
-    except ValueError as error:
-        raise ValueError(f"{path}: the digits of {code} are not all numbers ({error}).") from error
-    if not (len(digits) and np.isfinite(digits).all()):
-        raise ValueError(f"{path}: {code} has {'digits that are not finite' if len(digits) else 'no digits'}.")
+    except ValueError:
+        digits = np.array([np.nan])
+    if any("_" in word for word in words) or (len(words) and not np.isfinite(digits).all()):
+        wrong = next((word for word in words if read_number(word) is None), "")
+        raise ValueError(f"{path}: the digits of {code} hold {wrong[:40]!r}, expected finite numbers")
+    if not len(digits):
+        raise ValueError(f"{path}: {code} has no digits")
     whole = scale > 0 and float(origin / scale).is_integer() and (digits == np.rint(digits)).all()
+    if (digits == np.rint(digits)).all():
+        digits = with_missing_counts(digits)
     return to_millivolts(origin + digits * scale, units), 1 / to_millivolts(scale, units) if whole else None
 
 

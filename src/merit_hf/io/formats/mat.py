@@ -13,13 +13,12 @@ import numpy as np
 from merit_hf.io.array_record import agreed, array_record
 from merit_hf.io.mat_variables import mat_version, read_variables
 from merit_hf.io.record import EcgRecord
-from merit_hf.leads_merit import canonical_lead
+from merit_hf.leads_merit import canonical_lead, looks_like_counts
 
 NAME = "MATLAB"
 EXTENSIONS = (".mat",)
 
 _SIGNALS = ("val", "signal", "signals", "ecg", "data")
-_LARGEST = 1e30  # more is no voltage in any unit, nor a float32
 _RATES = ("sampling_rate", "fs", "sfreq", "sampling_frequency")
 _LEADS = ("lead_names", "leads", "labels", "channels")
 
@@ -66,13 +65,11 @@ def read(
     if adc_gain is None and _is_numeric(stated_gain):
         adc_gain = np.atleast_1d(np.asarray(stated_gain, dtype=np.float64)).tolist()
     units = agreed(path, "units", units, _text(facts.get("units")))
-    if signal.dtype.kind in "iu" and units is None and adc_gain is None:
+    if units is None and adc_gain is None and looks_like_counts(signal):
         raise ValueError(
             f"{path} holds whole numbers without their unit: pass units=, or adc_gain= in counts per mV "
             "(1000 in most PhysioNet Challenge files), or put the record's header beside it."
         )
-    if (np.abs(signal.astype(np.float64)) > _LARGEST).any():
-        raise ValueError(f"{path} holds infinite or impossibly large values.")
     return array_record(
         path,
         signal,

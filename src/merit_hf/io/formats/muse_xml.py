@@ -10,13 +10,13 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from merit_hf.io.age import age_at, age_in_years, read_time
-from merit_hf.io.array_record import array_record
+from merit_hf.io.age import age_in_years
+from merit_hf.io.device_record import Person, device_record
 from merit_hf.io.record import EcgRecord
 from merit_hf.io.safe_xml import base64_bytes, number, parse_xml, root_name, text_of
 from merit_hf.io.segments import LeadSegment, joined_segments, recognised_lead
 from merit_hf.io.statements import report_of
-from merit_hf.leads_merit import LIMB_LEAD_WEIGHTS, STANDARD_12, derive_limb_lead, to_millivolts
+from merit_hf.leads_merit import LIMB_LEAD_WEIGHTS, STANDARD_12, derive_limb_lead, to_millivolts, with_missing_counts
 
 NAME = "GE MUSE XML"
 EXTENSIONS = (".xml",)
@@ -62,9 +62,11 @@ def read(
     intact = 0
     for stored in waveform.iterfind("LeadData"):
         name = text_of(stored, "LeadID") or "?"
-        units = text_of(stored, "LeadAmplitudeUnits") or "uV"
+        units = text_of(stored, "LeadAmplitudeUnits") or ""
         units = _UNITS.get(units.upper().removesuffix("S"), units)
-        lead = recognised_lead(path, name, units, skip_unknown_leads=skip_unknown_leads)
+        lead = recognised_lead(
+            path, name, units, skip_unknown_leads=skip_unknown_leads, unit_way_out="Correct its LeadAmplitudeUnits"
+        )
         if lead is None:
             other_signals.append(f"{name} [{units}]")
             continue
@@ -85,40 +87,33 @@ def read(
     if derive_leads:
         signal, lead_names, adc_gain = _with_limb_leads(signal, lead_names, adc_gain)
 
-    test, person = document.find("TestDemographics"), document.find("PatientDemographics")
-    acquired = text_of(test, "AcquisitionDate")
     metadata: dict[str, Any] = {"format": NAME}
-    if adc_gain is not None:
-        metadata["adc_gain"] = adc_gain
     if derived := [lead for lead in lead_names if lead not in stored_leads]:
         metadata["derived_leads"] = derived
     if leads_off:
         metadata["leads_off"] = leads_off
-    if other_signals:
-        metadata["other_signals"] = other_signals
-    if start := read_time(acquired, text_of(test, "AcquisitionTime")):
-        metadata["start"] = start
-    if device := text_of(test, "AcquisitionDevice"):
-        metadata["device"] = device
-    born = text_of(person, "DateofBirth")
-    if include_patient:
-        names = (text_of(person, "PatientFirstName"), text_of(person, "PatientLastName"))
-        metadata["patient"] = {
-            "name": " ".join(filter(None, names)) or None,
-            "id": text_of(person, "PatientID"),
-            "birth_date": born,
-        }
-    age = age_in_years(text_of(person, "PatientAge"), text_of(person, "AgeUnits"))
-    return array_record(
+    test, person = document.find("TestDemographics"), document.find("PatientDemographics")
+    names = (text_of(person, "PatientFirstName"), text_of(person, "PatientLastName"))
+    return device_record(
         path,
         signal,
+        lead_names,
         sampling_rate=sampling_rate,
-        lead_names=lead_names,
-        units="mV",
-        report=_report(document),
-        age=age_at(born, acquired) if age is None else age,
-        sex=text_of(person, "Gender"),
         metadata=metadata,
+        adc_gain=adc_gain,
+        other_signals=other_signals,
+        acquired=text_of(test, "AcquisitionDate"),
+        clock=text_of(test, "AcquisitionTime"),
+        device=text_of(test, "AcquisitionDevice"),
+        person=Person(
+            name=" ".join(filter(None, names)) or None,
+            number=text_of(person, "PatientID"),
+            born=text_of(person, "DateofBirth"),
+            age=age_in_years(text_of(person, "PatientAge"), text_of(person, "AgeUnits")),
+            sex=text_of(person, "Gender"),
+        ),
+        include_patient=include_patient,
+        report=_report(document),
     )
 
 
@@ -148,7 +143,7 @@ def _segment(path: Path, stored: Element, lead: str, units: str) -> tuple[LeadSe
     if scale <= 0:
         raise ValueError(f"{path}: LeadAmplitudeUnitsPerBit of {lead} is {scale:g}, expected a positive number.")
     start = number(path, f"LeadTimeOffset of {lead}", text_of(stored, "LeadTimeOffset") or "0") / 1000
-    values = to_millivolts(np.frombuffer(data, dtype="<i2") * scale, units)
+    values = to_millivolts(with_missing_counts(np.frombuffer(data, dtype="<i2")) * scale, units)
     return LeadSegment(lead, values, start, 1 / to_millivolts(scale, units)), data
 
 

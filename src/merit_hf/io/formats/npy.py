@@ -33,12 +33,15 @@ def read(
         path: the file.
         sampling_rate: in Hz; needed.
         lead_names: one a row; needed.
-        units: "mV" (if left out), "uV", "V", "nV" or "zscore".
+        units: "mV" (if left out), "uV", "V", "nV" or "zscore"; whole numbers need it.
     """
     try:
-        signal = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read as a NumPy array ({error}).") from error
+        signal = np.array(np.load(path, mmap_mode="r", allow_pickle=False))  # mapping checks the size before reading
+    except Exception as error:  # a broken header makes NumPy fail in many ways
+        raise ValueError(
+            f"{path} cannot be read as a NumPy array: cut off, damaged, or of Python objects. Save it again with "
+            "numpy.save as an array of numbers"
+        ) from error
     return array_record(
         path, signal, sampling_rate=sampling_rate, lead_names=lead_names, units=units, metadata={"format": NAME}
     )

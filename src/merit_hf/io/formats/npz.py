@@ -44,32 +44,44 @@ def read(
         path: the file.
         sampling_rate: in Hz, where the file has none.
         lead_names: one a row, where the file has none.
-        units: where the file has none; "mV" if left out.
+        units: where the file has none; "mV" if left out, but whole numbers need it or the entry `adc_gain`.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
             entries: dict[str, Any] = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read as a NumPy archive ({error}).") from error
+    except Exception as error:  # a broken archive makes NumPy fail in many ways
+        raise ValueError(
+            f"{path} cannot be read as a NumPy archive: cut off, damaged, or with Python objects. Save it again with "
+            "numpy.savez as arrays of numbers and text"
+        ) from error
     if "signal" not in entries:
         raise ValueError(
             f"{path} has no entry 'signal' but {', '.join(entries) or 'none'}; save signal=(leads, samples)."
         )
 
-    def scalar(name: str, kind: type) -> Any:
-        return kind(entries[name].item()) if name in entries else None
+    def number(name: str) -> float | None:
+        if name not in entries:
+            return None
+        if entries[name].size != 1 or entries[name].dtype.kind not in "fiu":
+            raise ValueError(f"{path}: its entry {name!r} is {str(entries[name])[:40]}, expected one number")
+        return float(entries[name].item())
 
-    names = [str(name) for name in entries["lead_names"]] if "lead_names" in entries else None
+    def text(name: str) -> str | None:
+        if name in entries and entries[name].size != 1:
+            raise ValueError(f"{path}: its entry {name!r} has shape {entries[name].shape}, expected one text")
+        return str(entries[name].item()) if name in entries else None
+
+    names = [str(name) for name in entries["lead_names"].reshape(-1)] if "lead_names" in entries else None
     return array_record(
         path,
         entries["signal"],
-        sampling_rate=agreed(path, "sampling_rate", sampling_rate, scalar("sampling_rate", float)),
+        sampling_rate=agreed(path, "sampling_rate", sampling_rate, number("sampling_rate")),
         lead_names=agreed(path, "lead_names", None if lead_names is None else list(lead_names), names),
-        units=agreed(path, "units", units, scalar("units", str)),
+        units=agreed(path, "units", units, text("units")),
         adc_gain=entries.get("adc_gain"),
-        record_id=scalar("record_id", str),
-        report=scalar("report", str),
-        age=scalar("age", float),
-        sex=scalar("sex", str),
+        record_id=text("record_id"),
+        report=text("report"),
+        age=number("age"),
+        sex=text("sex"),
         metadata={"format": NAME},
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from merit_hf.io.array_record import agreed, array_record, leads_of_columns
+from merit_hf.io.numbers import read_number
 from merit_hf.io.record import EcgRecord
 
 NAME = "Parquet table"
@@ -36,7 +37,7 @@ def read(
         path: the file.
         sampling_rate: in Hz, where the file does not say it.
         lead_names: one a column, where the columns are not named after leads.
-        units: where the file does not say it; "mV" if left out.
+        units: where the file does not say it; "mV" if left out, but whole numbers need it.
     """
     import pyarrow
     import pyarrow.parquet
@@ -44,13 +45,17 @@ def read(
     try:
         table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path} cannot be read as Parquet ({' '.join(str(error).split())}).") from error
+        raise ValueError(f"{path} cannot be read as Parquet: it is cut off or damaged. Write it again") from error
     if {"signal", "num_samples"} <= set(table.column_names):
         raise ValueError(
             f"{path} is a part of a corpus with {table.num_rows} ECGs, not one ECG. "
             "Open the folder with merit_hf.data.load_corpus and a row with merit_hf.data.record_from_row."
         )
-    stated = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items() if key != b"pandas"}
+    stated = {
+        key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+        for key, value in (table.schema.metadata or {}).items()
+        if key != b"pandas"
+    }
     positions, found_names, found_units = leads_of_columns(path, table.column_names)
     columns = [table.column(position) for position in positions]
     for name, column in zip(found_names, columns, strict=True):
@@ -58,18 +63,21 @@ def read(
             raise ValueError(f"{path}: column {name!r} holds {column.type}, expected the samples of a lead.")
     if not columns:
         raise ValueError(f"{path} has no column that could be a lead.")
+    units = agreed(path, "units", units, found_units or stated.get("units"))
+    if units is None and any(pyarrow.types.is_integer(column.type) for column in columns):
+        raise ValueError(f"{path} holds whole numbers without their unit: pass units= ('uV', 'mV' ...)")
     return array_record(
         path,
         np.stack([column.to_numpy().astype(np.float64) for column in columns]),
         sampling_rate=agreed(path, "sampling_rate", sampling_rate, _rate(path, stated.get("sampling_rate"))),
         lead_names=found_names if lead_names is None else lead_names,
-        units=agreed(path, "units", units, found_units or stated.get("units")),
+        units=units,
         metadata={"format": NAME},
     )
 
 
 def _rate(path: Path, stated: str | None) -> float | None:
-    try:
-        return None if stated is None else float(stated)
-    except ValueError:
-        raise ValueError(f"{path} states sampling_rate {stated!r}, which is no number.") from None
+    rate = read_number(stated)
+    if stated is not None and rate is None:
+        raise ValueError(f"{path} states sampling_rate {stated!r}, which is no number")
+    return rate

@@ -11,13 +11,13 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from merit_hf.io.age import age_at, age_in_years, read_time
-from merit_hf.io.array_record import array_record
+from merit_hf.io.age import age_in_years
+from merit_hf.io.device_record import Person, device_record
 from merit_hf.io.record import EcgRecord
 from merit_hf.io.safe_xml import base64_bytes, number, parse_xml, root_name, text_of
 from merit_hf.io.segments import LeadSegment, joined_segments, recognised_lead
 from merit_hf.io.statements import report_of
-from merit_hf.leads_merit import STANDARD_12
+from merit_hf.leads_merit import STANDARD_12, with_missing_counts
 
 NAME = "Philips Sierra ECG XML"
 EXTENSIONS = (".xml",)
@@ -89,40 +89,38 @@ def read(
         if lead is None:
             other_signals.append(name)
         else:
-            segments.append(LeadSegment(lead, samples * resolution / 1000, adc_gain=1000 / resolution))
+            segments.append(
+                LeadSegment(lead, with_missing_counts(samples) * resolution / 1000, adc_gain=1000 / resolution)
+            )
     signal, lead_names, adc_gain = joined_segments(path, segments, sampling_rate)
 
-    acquisition, person = document.find("dataacquisition"), document.find("patient/generalpatientdata")
-    acquired = None if acquisition is None else acquisition.get("date")
-    metadata: dict[str, Any] = {"format": NAME, "adc_gain": adc_gain}
+    metadata: dict[str, Any] = {"format": NAME}
     if calibration:
         metadata["calibration_samples"] = calibration
-    if other_signals:
-        metadata["other_signals"] = other_signals
-    if start := read_time(acquired, None if acquisition is None else acquisition.get("time")):
-        metadata["start"] = start
-    if device := text_of(acquisition, "machine"):
-        metadata["device"] = device
-    born = text_of(person, "age/dateofbirth")
-    if include_patient:
-        parts = (text_of(person, f"name/{part}") for part in ("firstname", "middlename", "lastname"))
-        metadata["patient"] = {
-            "name": " ".join(filter(None, parts)) or None,
-            "id": text_of(person, "patientid"),
-            "birth_date": born,
-        }
+    acquisition, person = document.find("dataacquisition"), document.find("patient/generalpatientdata")
+    parts = (text_of(person, f"name/{part}") for part in ("firstname", "middlename", "lastname"))
     ages = (age_in_years(text_of(person, f"age/{unit}"), unit) for unit in ("years", "months", "weeks", "days"))
-    return array_record(
+    return device_record(
         path,
         signal,
+        lead_names,
         sampling_rate=sampling_rate,
-        lead_names=lead_names,
-        units="mV",
-        record_id=text_of(document, "documentinfo/documentname"),
-        report=_report(document),
-        age=next((age for age in ages if age is not None), age_at(born, acquired)),
-        sex=text_of(person, "sex"),
         metadata=metadata,
+        adc_gain=adc_gain,
+        other_signals=other_signals,
+        acquired=None if acquisition is None else acquisition.get("date"),
+        clock=None if acquisition is None else acquisition.get("time"),
+        device=text_of(acquisition, "machine"),
+        person=Person(
+            name=" ".join(filter(None, parts)) or None,
+            number=text_of(person, "patientid"),
+            born=text_of(person, "age/dateofbirth"),
+            age=next((age for age in ages if age is not None), None),
+            sex=text_of(person, "sex"),
+        ),
+        include_patient=include_patient,
+        report=_report(document),
+        record_id=text_of(document, "documentinfo/documentname"),
     )
 
 

@@ -1,6 +1,6 @@
 """SCP-ECG (EN 1064, ISO/IEEE 11073-91064): the binary exchange format of resting electrocardiographs.
 
-Who and what was recorded is read here; the frame of the file stands in scp_sections.py, the samples in scp_rhythm.py.
+Who and what was recorded is read here; the frame of the file stands in scp/sections.py, the samples in scp/rhythm.py.
 """
 
 import datetime
@@ -10,8 +10,8 @@ from typing import Any
 
 from merit_hf.io.array_record import array_record
 from merit_hf.io.record import EcgRecord
-from merit_hf.io.scp_rhythm import Rhythm, read_rhythm
-from merit_hf.io.scp_sections import ScpSection, is_scp, read_sections
+from merit_hf.io.scp.rhythm import Rhythm, read_rhythm
+from merit_hf.io.scp.sections import ScpSection, is_scp, read_sections
 from merit_hf.io.statements import report_of
 
 NAME = "SCP-ECG"

@@ -10,8 +10,8 @@ from math import ceil
 
 import numpy as np
 
-from .scp_huffman import DEFAULT_TABLE, HuffmanCode, HuffmanTable, check_tables, decode_huffman
-from .scp_sections import ScpSection
+from .huffman import DEFAULT_TABLE, HuffmanCode, HuffmanTable, check_tables, decode_huffman
+from .sections import ScpSection
 
 _DEFAULT_TABLE_NUMBER = 19999
 _CODE_STRUCTURE = struct.Struct("<BBBhI")
@@ -98,6 +98,7 @@ def _rhythm(sections: dict[int, ScpSection]) -> Rhythm:
     leads, subtracted = _stored_leads(sections[3])
     tables = _tables(sections.get(2))
     rhythm = _waveforms(sections[6], len(leads))
+    leads = _counted_from_one(leads, rhythm, compressed=bool(tables))
     interval, exact = rhythm.interval, True
     if not subtracted and not rhythm.bimodal:
         rows = [_values(rhythm, row, tables, lead.last - lead.first + 1) for row, lead in enumerate(leads)]
@@ -151,6 +152,21 @@ def _stored_leads(section: ScpSection) -> tuple[list[StoredLead], bool]:
     if not leads:
         raise ValueError("it has no leads.")
     return leads, bool(flags & 1)
+
+
+def _counted_from_one(leads: list[StoredLead], rhythm: _Waveforms, compressed: bool) -> list[StoredLead]:
+    """Leads from 0 to the number of samples, as some devices write, go from 1 to it.
+
+    Samples that are stored plainly show in their bytes how many there are; otherwise a recording is taken to last a
+    multiple of 0.1 s.
+    """
+    if any(lead.first for lead in leads):
+        return leads
+    if compressed or rhythm.bimodal:
+        half_open = all(lead.last * rhythm.interval % 100_000 == 0 for lead in leads)
+    else:
+        half_open = all(len(data) // 2 == lead.last for lead, data in zip(leads, rhythm.data, strict=True))
+    return [StoredLead(lead.identifier, 1, lead.last) for lead in leads] if half_open else leads
 
 
 def _tables(section: ScpSection | None) -> list[HuffmanTable]:
