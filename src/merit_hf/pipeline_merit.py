@@ -176,7 +176,8 @@ class EcgZeroShotClassificationPipeline(EcgPipeline):
         require_flags(scoring, "multi_label", "return_similarity")
         if "candidate_labels" in scoring:
             scoring["candidate_labels"] = _listed(scoring["candidate_labels"])
-            _as_prompts(scoring["candidate_labels"], scoring.get("hypothesis_template", "{}"))
+            known = {"hypothesis_template": "{}.", **getattr(self, "_postprocess_params", {}), **scoring}
+            _as_prompts(scoring["candidate_labels"], known["hypothesis_template"])
         preprocess, forward, _ = super()._sanitize_parameters(**parameters)
         return preprocess, forward, scoring
 
