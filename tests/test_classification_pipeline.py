@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from wave_corpus import LABELS
 from merit_hf import EcgClassificationPipeline, MeritEcgModel, MeritForEcgClassification
 from merit_hf.data.build.open import load_corpus
 from merit_hf.data.row import record_from_row
-from merit_hf.evaluation.metrics.calibration import Calibration
+from merit_hf.evaluation.metrics.calibration import Calibration, fit_platt
+from merit_hf.training.finetuning.classifier_scores import validation_calibration
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +66,62 @@ def test_positive_says_whether_the_threshold_is_reached(pipe: Any, rows: Any, fi
     assert clear.mean() > 0.9
     np.testing.assert_array_equal(found[clear], margins[clear] > 0)
     assert found[:, [0, 1, 3]].any(axis=0).all()
-    again = pipe(rows, return_above_threshold=True, function_to_apply="none")
-    assert [by_label(answer, "positive") for answer in again] == found.tolist()
+    for function in ("none", "sigmoid", "default", "softmax"):
+        again = pipe(rows, return_above_threshold=True, function_to_apply=function)
+        assert [by_label(answer, "positive") for answer in again] == found.tolist()
+        if function == "softmax":
+            assert {entry["threshold"] for answer in again for entry in answer} == {None}
+            continue
+        # The threshold is on the scale of the score.
+        scores, levels = (np.array([by_label(answer, key) for answer in again]) for key in ("score", "threshold"))
+        np.testing.assert_array_equal((scores >= levels)[clear], found[clear])
+        if function == "sigmoid":
+            np.testing.assert_allclose(levels[0], [thresholds[label] for label in LABELS], atol=1e-9)
+
+
+def test_a_calibrated_score_has_a_calibrated_threshold(
+    pipe: Any, rows: Any, finetuned_run: Any, tmp_path: Path
+) -> None:
+    calibration = {
+        "method": "platt",
+        "slopes": {label: -1.0 if label == LABELS[1] else 2.0 for label in LABELS},
+        "intercepts": dict.fromkeys(LABELS, 3.0),
+    }
+    thresholds = dict.fromkeys(LABELS, 0.7)
+    folder = edited_copy(finetuned_run[0], tmp_path / "run", calibration=calibration, thresholds=thresholds)
+    other = pipeline("ecg-classification", model=folder, device="cpu")
+    for answer in other(rows, return_above_threshold=True):
+        for entry in answer:
+            if entry["label"] == LABELS[1]:  # a calibration that turns the scores over has no threshold from below
+                assert entry["threshold"] is None
+                continue
+            assert entry["threshold"] == pytest.approx(expit(2 * np.log(0.7 / 0.3) + 3))
+            assert entry["positive"] == (entry["score"] >= entry["threshold"])
+
+
+def test_a_calibration_never_turns_the_order_of_scores_over() -> None:
+    generator = np.random.default_rng(0)
+    targets = generator.random((200, 2)) < 0.4
+    right = np.where(targets[:, 0], 0.7, 0.3) + generator.uniform(-0.25, 0.25, 200)
+    wrong = np.where(targets[:, 1], 0.3, 0.7) + generator.uniform(-0.25, 0.25, 200)
+    names = ["right", "wrong"]
+    validation = SimpleNamespace(targets=targets, scores=np.stack([right, wrong], axis=1), label_names=names)
+    assert (fit_platt(targets, validation.scores, names).slopes > 0).tolist() == [True, False]
+    fitted: Any = validation_calibration(validation, "platt")  # type: ignore[arg-type]
+    assert fitted["slopes"]["right"] > 1
+    assert (fitted["slopes"]["wrong"], fitted["intercepts"]["wrong"]) == (1.0, 0.0)
+
+
+def test_a_model_that_gives_nan_is_refused(pipe: Any, rows: Any, finetuned_run: Any) -> None:
+    model = MeritForEcgClassification.from_pretrained(finetuned_run[0])
+    with torch.no_grad():
+        model.classifier[-1].bias[0] = float("nan")
+    diverged = EcgClassificationPipeline(model, feature_extractor=pipe.feature_extractor, device="cpu")
+    with pytest.raises(ValueError, match="the model gave NaN or infinity"):
+        diverged(rows[0])
+    answers = diverged(rows[:3], on_error="return", batch_size=2)
+    assert [set(answer) for answer in answers] == [{"error"}] * 3
+    assert answers[2]["error"].startswith("inputs[2]: the model gave NaN")
 
 
 def test_functions_and_top_k_are_those_of_transformers(pipe: Any, rows: Any, finetuned_run: Any) -> None:

@@ -1,6 +1,7 @@
 """The models: what a masked pass sees, what absent signal changes (nothing), which checkpoint opens in which class."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -86,6 +87,7 @@ def test_only_visible_tokens_pass_the_encoder() -> None:
     assert tokens_seen(seeded(MeritForPreTraining, make_config()), **batch) == [4 * (2 + 2), 4 * (10 + 2)]
 
 
+@pytest.mark.filterwarnings("ignore:a contrastive batch of 1")
 def test_base_encodes_84_of_264_tokens() -> None:
     ecg = MeritConfig().ecg_config.to_dict() | {"num_hidden_layers": 1, "hidden_size": 24, "num_attention_heads": 2}
     model = seeded(MeritForPreTraining, make_config(ecg))
@@ -280,6 +282,22 @@ def test_records_without_report_train_the_structure_only() -> None:
     torch.testing.assert_close(output.reconstruction_loss, everyone.reconstruction_loss)
 
 
+def test_a_contrastive_batch_of_one_is_warned_of() -> None:
+    batch = make_batch(1)
+    for model in (seeded(MeritForPreTraining, make_config()), seeded(MeritModel, make_config())):
+        arguments = {"return_loss": True} if type(model) is MeritModel else {}
+        with pytest.warns(UserWarning, match="a contrastive batch of 1 has no negatives: its loss is 0"):
+            output = model(**batch, **arguments)
+        assert float(getattr(output, "contrastive_loss", output.loss)) == pytest.approx(0.0, abs=1e-6)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            model(**make_batch(2), **arguments)
+    with warnings.catch_warnings():  # what counts is the batch of all processes
+        warnings.simplefilter("error", UserWarning)
+        output = seeded(MeritForPreTraining, make_config())(**batch, gather=lambda rows: torch.cat([rows, rows]))
+    assert float(output.contrastive_loss) == pytest.approx(math.log(2), abs=1e-5)
+
+
 def test_temperature_is_capped_and_can_be_fixed() -> None:
     model = seeded(MeritModel, make_config(logit_scale_init_value=6.0, learn_logit_scale=False))
     assert model.inverse_temperature().item() == pytest.approx(100)
@@ -390,6 +408,23 @@ def test_joining_two_pretrained_towers_keeps_their_weights(tmp_path) -> None:
 
 
 # Embeddings
+
+
+def test_logits_are_centred_and_the_loss_is_not() -> None:
+    model, batch = seeded(MeritModel, make_config()), make_batch()
+    with torch.no_grad():
+        before = model(**batch, return_loss=True)
+        model.ecg_embeds_mean.copy_(0.3 * torch.randn(model.config.projection_dim))
+        model.text_embeds_mean.copy_(0.3 * torch.randn(model.config.projection_dim))
+        after = model(**batch, return_loss=True)
+    scale = model.logit_scale.exp()
+    torch.testing.assert_close(before.logits_per_ecg, scale * before.ecg_embeds @ before.text_embeds.T)
+    centred = scale * model.zero_shot_similarity(after.ecg_embeds, after.text_embeds)
+    torch.testing.assert_close(after.logits_per_ecg, centred)
+    torch.testing.assert_close(after.logits_per_text, centred.T)
+    assert (after.logits_per_ecg - before.logits_per_ecg).abs().max() > 0.01
+    assert torch.equal(after.loss, before.loss)
+    assert torch.equal(after.ecg_embeds, before.ecg_embeds)
 
 
 def test_zero_shot_similarity_centres_both_sides() -> None:

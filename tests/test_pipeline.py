@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -143,6 +144,20 @@ def test_labels_in_all_their_forms(zero_shot):
         ({"candidate_labels": ["a", " "]}, "non-empty"),
         ({"candidate_labels": ["a", "a"]}, "distinct"),
         ({"candidate_labels": {"a": []}}, r"\['a'\] need a prompt"),
+        ({"candidate_labels": None}, "candidate_labels=None must be a list"),
+        ({"candidate_labels": range(3)}, r"candidate_labels must be .* non-empty strings, got \[0, 1, 2\]"),
+        ({"candidate_labels": 3}, "candidate_labels=3 must be a list"),
+        ({"candidate_labels": b"a,b"}, "candidate_labels=b'a,b' must be a list"),
+        ({"candidate_labels": ["a", None]}, "non-empty strings, got"),
+        ({"candidate_labels": {"a": "x", 3: "y"}}, "non-empty strings, got"),
+        ({"candidate_labels": {"a": None}}, r"\['a'\] need a prompt"),
+        ({"candidate_labels": {"a": ["x", " "]}}, r"\['a'\] need a prompt"),
+        ({"candidate_labels": ["a", "..."]}, "non-empty"),
+        ({"candidate_labels": ["AF", "af."]}, r"'AF' and 'af.' mean the same text"),
+        ({"candidate_labels": {"A": "sinus.", "B": ["Sinus."]}}, "'A' and 'B' mean the same text"),
+        ({"candidate_labels": " , "}, "non-empty"),
+        ({"candidate_labels": [f"finding {k}" for k in range(99)] * 2}, "distinct"),
+        ({"candidate_labels": ["a"], "hypothesis_template": None}, "hypothesis_template=None must contain {}"),
         ({"candidate_labels": ["a"], "hypothesis_template": "an ecg"}, "hypothesis_template='an ecg' must contain {}"),
         ({"candidate_labels": ["a"], "negative_template": "no"}, "negative_template='no' must contain {}"),
         (
@@ -152,8 +167,50 @@ def test_labels_in_all_their_forms(zero_shot):
     ],
 )
 def test_bad_arguments_are_named(zero_shot, options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         zero_shot(signal(), sampling_rate=500, **options)
+    assert len(str(caught.value)) < 400
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_may_come_from_anything_one_can_go_through(zero_shot):
+    records = [signal(), signal(seed=1)]
+    expected = zero_shot(records, sampling_rate=500, candidate_labels=LABELS)
+    for labels in (tuple(LABELS), (label for label in LABELS), np.array(LABELS), dict.fromkeys(LABELS).keys()):
+        answers = zero_shot(records, sampling_rate=500, candidate_labels=labels)
+        assert [by_label(answer) for answer in answers] == [by_label(answer) for answer in expected]
+        assert {type(answer["label"]) for answer in answers[0]} == {str}
+    prompts = {label: iter([f"{label}."]) for label in LABELS}
+    assert_same_answers(zero_shot(records, sampling_rate=500, candidate_labels=prompts)[1], expected[1], 1e-6)
+
+
+def test_one_label_alone_is_scored_against_its_contrast_text(zero_shot):
+    alone = zero_shot(signal(), sampling_rate=500, candidate_labels=[LABELS[0]])
+    assert alone == zero_shot(signal(), sampling_rate=500, candidate_labels=[LABELS[0]], multi_label=True)
+    assert 0.001 < alone[0]["score"] < 0.999
+
+
+def test_scores_are_those_of_the_model_itself(zero_shot, parts):
+    model, extractor, tokenizer = parts
+    inputs = extractor(signal(), sampling_rate=500, return_tensors="pt")
+    texts = tokenizer([f"{label.lower()}." for label in LABELS], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        output = model(**inputs, input_ids=texts["input_ids"], attention_mask=texts["attention_mask"])
+    scores = dict(zip(LABELS, output.logits_per_ecg.softmax(-1)[0].tolist(), strict=True))
+    assert by_label(zero_shot(signal(), sampling_rate=500, candidate_labels=LABELS)) == pytest.approx(scores, abs=1e-5)
+    plain = torch.softmax(model.logit_scale.exp() * output.ecg_embeds @ output.text_embeds.T, dim=-1)[0]
+    assert (plain - output.logits_per_ecg.softmax(-1)[0]).abs().max() > 0.01  # centring is no detail here
+
+
+def test_texts_that_are_cut_are_named_once(tiny_run):
+    pipe = pipeline("ecg-zero-shot-classification", model=str(tiny_run), device="cpu")
+    arguments = {"sampling_rate": 500, "candidate_labels": ["normal ecg", "atrial fibrillation " * 20]}
+    with pytest.warns(UserWarning, match=r"label 'atrial .* is cut at max_text_length=32") as caught:
+        pipe([signal(), signal(seed=1)], **arguments)
+    assert len([each for each in caught if "max_text_length" in str(each.message)]) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pipe(signal(), **arguments)
 
 
 def test_arguments_of_the_constructor_are_defaults(tiny_run):
@@ -186,6 +243,74 @@ def test_label_embeddings_are_computed_once(tiny_run, monkeypatch):
     assert sum(seen) == 4
     pipe(signal(), sampling_rate=500, candidate_labels=LABELS, hypothesis_template="ecg shows {}.")
     assert sum(seen) == 7  # other texts, so other embeddings
+
+
+def negate(model):
+    for parameter in model.text_projection.parameters():
+        parameter.mul_(-1.0)
+
+
+def negate_behind_the_counter(model):
+    for parameter in model.text_projection.parameters():
+        parameter.data.mul_(-1.0)  # which leaves the version of the parameter as it is
+
+
+def load_other_weights(model):
+    state = {name: -weight for name, weight in model.text_projection.state_dict().items()}
+    model.text_projection.load_state_dict(state)
+
+
+def change_one_number_through_numpy(model):
+    model.text_projection.linear2.bias.detach().numpy()[0] += 5.0
+
+
+def change_the_embedding_of_words(model):
+    weight = model.get_input_embeddings().weight
+    weight.copy_(weight.flip(0))  # the sum of its numbers stays as it is
+
+
+def pool_otherwise(model):
+    model.config.text_pooling = "mean" if model.config.text_pooling != "mean" else "cls"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        negate,
+        negate_behind_the_counter,
+        load_other_weights,
+        change_one_number_through_numpy,
+        change_the_embedding_of_words,
+        pool_otherwise,
+    ],
+)
+def test_label_embeddings_follow_the_weights(tiny_run, change):
+    pipe = pipeline("ecg-zero-shot-classification", model=str(tiny_run), device="cpu")
+    arguments = {"sampling_rate": 500, "candidate_labels": LABELS}
+    before = pipe(signal(), **arguments)
+    with torch.no_grad():
+        change(pipe.model)
+    fresh = EcgZeroShotClassificationPipeline(
+        pipe.model, tokenizer=pipe.tokenizer, feature_extractor=pipe.feature_extractor
+    )
+    assert pipe(signal(), **arguments) == fresh(signal(), **arguments)
+    assert by_label(pipe(signal(), **arguments)) != pytest.approx(by_label(before), abs=1e-3)
+
+
+def test_another_model_and_a_model_in_training_answer_as_they_should(tiny_run):
+    pipe = pipeline("ecg-zero-shot-classification", model=str(tiny_run), device="cpu")
+    arguments = {"sampling_rate": 500, "candidate_labels": LABELS}
+    before = pipe(signal(), **arguments)
+    first, other = pipe.model, MeritModel.from_pretrained(tiny_run)
+    with torch.no_grad():
+        negate(other)
+    pipe.model = other.train()
+    changed = pipe(signal(), **arguments)
+    assert changed == pipe(signal(), **arguments)  # no dropout
+    assert pipe.model.training
+    assert by_label(changed) != pytest.approx(by_label(before), abs=1e-3)
+    pipe.model = first
+    assert pipe(signal(), **arguments) == before
 
 
 def test_the_cache_does_not_grow_without_end(tiny_run, monkeypatch):
@@ -302,14 +427,31 @@ def test_no_inputs_no_answers(zero_shot, features):
         ({"sampling_rate": 500}, {}, "'signal' or 'path'"),
         ({"signal": signal(), "path": "ecg", "sampling_rate": 500}, {}, "'signal' or 'path'"),
         (3.5, {}, "from float"),
-        ([[1.0, 2.0], [3.0, 4.0]], {"sampling_rate": 500}, "from list"),
         (np.full((12, 5000), np.nan), {"sampling_rate": 500}, "nothing to see"),
+        (1e6 * signal(), {"sampling_rate": 500}, "no ECG exceeds 1000 mV"),
+        (np.where(np.eye(12, 5000) > 0, np.inf, signal()), {"sampling_rate": 500}, "infinite value in lead I"),
+        (1e-30 * signal(), {"sampling_rate": 500}, "no lead varies by more than"),
+        (signal(), {"sampling_rate": 5}, "sampling_rate is 5 Hz"),
+        (signal().astype(np.int16), {"sampling_rate": 500}, "whole numbers"),
+        (signal().round(), {"sampling_rate": 500}, "whole numbers"),
+        (signal(0.7), {"sampling_rate": 500}, "0.7 s of signal in the best lead are too little"),
+        (signal(1.9), {"sampling_rate": 500}, "expected 2 s or more"),
+        ({"signal": signal()[:1, :13], "lead_names": ["II"]}, {"sampling_rate": 500}, "too little"),
+        (np.where(np.arange(5000) < 500, signal(), np.nan), {"sampling_rate": 500}, "1 s of signal .* too little"),
         ("no/such/file", {}, "no/such/file"),
     ],
 )
 def test_bad_inputs_are_named(features, item, options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         features(item, **options)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+    assert features(item, on_error="return", **options) == {"error": str(caught.value)}
+
+
+def test_nested_lists_are_no_arrays(features):
+    with pytest.raises(ValueError, match=r"inputs\[0\]: cannot read an ECG from list"):
+        features([[1.0, 2.0], [3.0, 4.0]], sampling_rate=500)
 
 
 # -- windows

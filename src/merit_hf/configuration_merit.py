@@ -17,13 +17,13 @@ from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 def _one_of(config: PreTrainedConfig, field: str, choices: tuple[str, ...]) -> None:
     value = getattr(config, field)
     if value not in choices:
-        raise ValueError(f"{field}={value!r} is not known: choose one of {', '.join(map(repr, choices))}.")
+        raise ValueError(f"{field}={value!r} is not known: choose one of {', '.join(map(repr, choices))}")
 
 
 def _share(config: PreTrainedConfig, field: str) -> None:
     value = getattr(config, field)
     if not 0 <= value < 1:
-        raise ValueError(f"{field}={value} must lie in [0, 1): it is a share of the whole.")
+        raise ValueError(f"{field}={value} must lie in [0, 1): it is a share of the whole")
 
 
 @strict
@@ -46,7 +46,8 @@ class MeritEcgConfig(PreTrainedConfig):
         attention_dropout, hidden_dropout: probabilities, on attention weights and on what a sub-layer adds.
         classifier_head: `"linear"`, or `"mlp"` (BatchNorm, dropout 0.25, linear map to 256, ReLU, BatchNorm, dropout
             0.5, linear map); used by [`MeritForEcgClassification`] alone.
-        thresholds: label -> probability from which on a fine-tuned model calls it positive, before calibration.
+        thresholds: label -> probability from which on a fine-tuned model calls it positive, before calibration; the
+            pipeline shows it on the scale of its scores.
         calibration: `{"method": ..., "slopes": {label: a}, "intercepts": {label: b}}`; the calibrated probability is
             sigmoid(a z + b) of the logit z. Both were fitted on validation records, and nothing but the pipeline
             `ecg-classification` looks at them.
@@ -97,18 +98,18 @@ class MeritEcgConfig(PreTrainedConfig):
 
     def validate_sizes(self) -> None:
         if len(self.patch_size) != 2 or min(self.patch_size) < 1:
-            raise ValueError(f"patch_size={self.patch_size} must be two positive integers (leads, samples).")
+            raise ValueError(f"patch_size={self.patch_size} must be two positive integers (leads, samples)")
         for size, patch, name in zip(
             (self.num_leads, self.num_samples), self.patch_size, ("num_leads", "num_samples"), strict=True
         ):
             if size % patch:
-                raise ValueError(f"{name}={size} must be a multiple of patch_size's {patch}.")
+                raise ValueError(f"{name}={size} must be a multiple of patch_size's {patch}")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
-                f"hidden_size={self.hidden_size} must be a multiple of num_attention_heads={self.num_attention_heads}."
+                f"hidden_size={self.hidden_size} must be a multiple of num_attention_heads={self.num_attention_heads}"
             )
         if self.hidden_size % 2:
-            raise ValueError(f"hidden_size={self.hidden_size} must be even: positions are pairs of sine and cosine.")
+            raise ValueError(f"hidden_size={self.hidden_size} must be even: positions are pairs of sine and cosine")
 
     def validate_choices(self) -> None:
         _one_of(self, "patch_embedding", ("linear", "conv"))
@@ -192,7 +193,7 @@ class MeritConfig(PreTrainedConfig):
         `overrides` replace fields; `ecg_config` may be a dict that replaces some of its fields only.
         """
         if name not in PRESETS:
-            raise ValueError(f"preset {name!r} is not known: choose one of {', '.join(map(repr, PRESETS))}.")
+            raise ValueError(f"preset {name!r} is not known: choose one of {', '.join(map(repr, PRESETS))}")
         fields = {key: dict(value) if isinstance(value, dict) else value for key, value in PRESETS[name].items()}
         ecg_overrides = overrides.pop("ecg_config", None)
         if isinstance(ecg_overrides, PreTrainedConfig):
@@ -225,16 +226,16 @@ class MeritConfig(PreTrainedConfig):
         _share(self, "alignment_token_drop")
         for field in ("reconstruction_weight", "contrastive_weight", "regularizer_weight"):
             if not 0 <= getattr(self, field) < math.inf:
-                raise ValueError(f"{field}={getattr(self, field)} must be 0 or a positive number.")
+                raise ValueError(f"{field}={getattr(self, field)} must be 0 or a positive number")
         layers = self.text_trainable_layers
         if layers != "all" and (isinstance(layers, str) or layers < 0):
-            raise ValueError(f"text_trainable_layers={layers!r} must be a number of layers (0 = frozen) or 'all'.")
+            raise ValueError(f"text_trainable_layers={layers!r} must be a number of layers (0 = frozen) or 'all'")
 
     def validate_decoder(self) -> None:
         if self.decoder_hidden_size % self.decoder_num_attention_heads or self.decoder_hidden_size % 2:
             raise ValueError(
                 f"decoder_hidden_size={self.decoder_hidden_size} must be even and a multiple of "
-                f"decoder_num_attention_heads={self.decoder_num_attention_heads}."
+                f"decoder_num_attention_heads={self.decoder_num_attention_heads}"
             )
 
     def validate_blocks(self) -> None:
@@ -243,7 +244,7 @@ class MeritConfig(PreTrainedConfig):
             if self.block_samples < 1 or samples % self.block_samples:
                 raise ValueError(
                     f"block_duration={self.block_duration} s is {self.block_samples} samples at "
-                    f"{self.ecg_config.sampling_rate} Hz, which must divide num_samples={samples}."
+                    f"{self.ecg_config.sampling_rate} Hz, which must divide num_samples={samples}"
                 )
 
 

@@ -6,7 +6,8 @@ Everything between samples in memory and `input_values` lives here. Files do not
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import is_dataclass, replace
 from numbers import Real
 from os import PathLike
@@ -23,9 +24,13 @@ from .leads_merit import (
     canonical_leads,
     canonical_units,
     derive_limb_lead,
+    looks_like_counts,
     shape_message,
     to_millivolts,
+    with_missing_counts,
 )
+from .limits_merit import MIN_AMPLITUDE, check_limits, check_sampling_rate
+from .messages_merit import shown
 from .signal_merit import bandpass, bridge_gaps, has_signal, rate_ratio, resample
 
 NORMALIZATIONS = ("zscore", "zscore_record", "none")
@@ -60,7 +65,7 @@ def normalize(values: torch.Tensor, padding_mask: torch.Tensor, mode: str = "zsc
         (divided by the number of samples) and at least `SMALLEST_DEVIATION`.
     """
     if mode not in NORMALIZATIONS:
-        raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {mode!r}.")
+        raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {shown(mode)}")
     return _normalize_in_place(values.clone(), padding_mask, mode)
 
 
@@ -142,34 +147,34 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
     ) -> None:
         unknown = sorted(set(kwargs) - {*_INHERITED_FIELDS, *_SAVED_EXTRAS})
         if unknown:
-            raise ValueError(f"MeritFeatureExtractor has no field {', '.join(unknown)}; check the spelling.")
+            raise ValueError(f"MeritFeatureExtractor has no field {', '.join(unknown)}; check the spelling")
         lead_names = canonical_leads(lead_names)
         if not lead_names:
-            raise ValueError("lead_names is empty; give at least one lead such as 'II'.")
+            raise ValueError("lead_names is empty; give at least one lead such as 'II'")
         padding_value = kwargs.pop("padding_value", 0.0)
         feature_size = kwargs.pop("feature_size", len(lead_names))
         kwargs.pop("feature_extractor_type", None)
         if padding_value != 0.0:
-            raise ValueError(f"padding_value must be 0.0, as masked samples are zero; got {padding_value!r}.")
+            raise ValueError(f"padding_value must be 0.0, as masked samples are zero; got {shown(padding_value)}")
         if feature_size != len(lead_names):
-            raise ValueError(f"feature_size={feature_size} contradicts {len(lead_names)} lead_names; leave it out.")
+            raise ValueError(f"feature_size={feature_size} contradicts {len(lead_names)} lead_names; leave it out")
         if not (_is_number(sampling_rate) and math.isfinite(sampling_rate) and sampling_rate > 0):
-            raise ValueError(f"sampling_rate must be a positive number of Hz, got {sampling_rate!r}.")
+            raise ValueError(f"sampling_rate must be a positive number of Hz, got {shown(sampling_rate)}")
         # Plain numbers, as all fields are saved as JSON.
         rate: Any = int(sampling_rate) if float(sampling_rate).is_integer() else float(sampling_rate)
         super().__init__(feature_size, rate, padding_value, **kwargs)
         if not (_is_number(duration) and duration > 0 and round(sampling_rate * duration) >= 1):
-            raise ValueError(f"duration must be seconds enough for one sample or more, got {duration!r}.")
+            raise ValueError(f"duration must be seconds enough for one sample or more, got {shown(duration)}")
         if normalization not in NORMALIZATIONS:
-            raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {normalization!r}.")
+            raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {shown(normalization)}")
         if truncation not in TRUNCATIONS:
-            raise ValueError(f"truncation must be one of {TRUNCATIONS}, got {truncation!r}.")
+            raise ValueError(f"truncation must be one of {TRUNCATIONS}, got {shown(truncation)}")
         if bandpass is not None and not (len(bandpass) == 2 and 0 < bandpass[0] < bandpass[1]):
-            raise ValueError(f"bandpass must be (low, high) in Hz with 0 < low < high, or None; got {bandpass!r}.")
+            raise ValueError(f"bandpass must be (low, high) in Hz with 0 < low < high, or None; got {shown(bandpass)}")
         if not (isinstance(bandpass_order, int) and bandpass_order >= 1):
-            raise ValueError(f"bandpass_order must be a whole number of at least 1, got {bandpass_order!r}.")
+            raise ValueError(f"bandpass_order must be a whole number of at least 1, got {shown(bandpass_order)}")
         if not (_is_number(max_gap_duration) and max_gap_duration >= 0):
-            raise ValueError(f"max_gap_duration must be a number of seconds, 0 or more; got {max_gap_duration!r}.")
+            raise ValueError(f"max_gap_duration must be a number of seconds, 0 or more; got {shown(max_gap_duration)}")
         self.duration = float(duration)
         self.lead_names = lead_names
         self.normalization = normalization
@@ -197,10 +202,12 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         Args:
             ecg: a record (anything with `.signal`, `.sampling_rate`, `.lead_names`, `.units` if not mV) or a list of
                 them; or an array, tensor or nested list of shape (leads, samples) or (batch, leads, samples), or a
-                list of the former, which may differ in length. NaN means missing.
+                list of the former, which may differ in length. NaN and masked samples of a `numpy.ma` array are
+                missing, and so is -32768 among 16-bit integers.
             sampling_rate: rate of arrays in Hz, one for all or one each; needed for arrays, refused for records.
             lead_names: leads of arrays in order, for all or each; the extractor's own leads if left out.
-            units: unit of arrays: "mV" (if left out), "uV", "V", "nV", or "zscore".
+            units: unit of arrays: "mV", "uV", "V", "nV", or "zscore". Left out, real numbers are taken as millivolts,
+                and whole numbers are refused: they are counts of a converter, whose size nobody knows.
             generator: source of chance for `truncation="random"`, one for all or one each; a new one seeded from
                 NumPy's global state if left out.
             return_tensors: "pt" or "np"; without it the values are lists of NumPy arrays, one an ECG.
@@ -209,7 +216,8 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
             `input_values` and `padding_mask`; a single ECG makes a batch of one.
 
         Raises:
-            ValueError: wrong shape, unknown lead or unit, no sampling rate, infinite values, or nothing to see.
+            ValueError: wrong shape, unknown lead or unit, no sampling rate, whole numbers without a unit, numbers that
+                no ECG has (`limits_merit`), or nothing to see.
         """
         ecgs = self._ecgs(ecg, sampling_rate, lead_names, units)
         generators = self._generators(generator, len(ecgs))
@@ -226,22 +234,22 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
                 in_a_row = part[-1] - part[0] == len(part) - 1
                 place = slice(part[0], part[-1] + 1) if in_a_row else part  # of a slice the parts are views
                 part_values, part_mask = values[place], mask[place]
-                self._window([windows[index] for index in part], part, part_values, part_mask)
+                self._window([windows[index] for index in part], part_values, part_mask)
                 _normalize_in_place(torch.from_numpy(part_values), torch.from_numpy(part_mask), self.normalization)
                 if not in_a_row:
                     values[place], mask[place] = part_values, part_mask
         empty = np.flatnonzero(~mask.reshape(len(mask), -1).any(axis=1))
         if empty.size:
             first = int(empty[0])
-            raise ValueError(
-                f"ECG {first} has nothing to see in the window: each of the leads {', '.join(self.lead_names)} is "
-                f"missing, NaN or constant in it. Its leads are {', '.join(ecgs[first].lead_names)}. Leave it out, or "
-                "check lead_names= and truncation=."
-            )
+            with _naming(first, len(ecgs)):
+                raise ValueError(
+                    "nothing to see in the window: every lead of the model is missing, NaN or constant in it; the ECG "
+                    f"has {shown(list(ecgs[first].lead_names))}. Leave it out, or check lead_names= and truncation="
+                )
         if return_tensors == "pt":
             return BatchFeature({"input_values": torch.from_numpy(values), "padding_mask": torch.from_numpy(mask)})
         if return_tensors not in (None, "np"):
-            raise ValueError(f"return_tensors must be 'pt', 'np' or None, got {return_tensors!r}.")
+            raise ValueError(f"return_tensors must be 'pt', 'np' or None, got {shown(return_tensors)}")
         arrays = {"input_values": values, "padding_mask": mask}
         return BatchFeature(arrays if return_tensors else {name: list(array) for name, array in arrays.items()})
 
@@ -249,15 +257,19 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         """Cuts a record that is longer than the window into windows, each a record of its own.
 
         They follow one another from the start; the last one ends with the recording and so may overlap the one before.
-        Windows without any signal are left out unless none has any. A record that fits is returned as it is.
+        Windows without signal (no lead that counts varies by `limits_merit.MIN_AMPLITUDE`) are left out unless none
+        has any. A record that fits is returned as it is.
         """
         item = self._ecgs(record, None, None, None)[0]
         length, total = self._window_length(item.sampling_rate), item.signal.shape[1]
         if total <= length:
             return [record]
         starts = [*range(0, total - length, length), total - length]
-        with_signal = [start for start in starts if has_signal(item.signal[:, start : start + length])]
-        return [_with_signal(record, record.signal[:, start : start + length]) for start in with_signal or starts[:1]]
+        rows = [row for row, lead in enumerate(item.lead_names) if lead in self.lead_names or lead in ("I", "II")]
+        signal = item.signal[rows]
+        with_signal = [start for start in starts if has_signal(signal[:, start : start + length], MIN_AMPLITUDE)]
+        whole = record.signal if hasattr(record.signal, "shape") else as_array(record.signal)
+        return [_with_signal(record, whole[:, start : start + length]) for start in with_signal or starts[:1]]
 
     # -- from what was handed in to checked ECGs
 
@@ -269,51 +281,65 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
             given = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units}
             refused = [name for name, value in given.items() if value is not None]
             if refused:
-                raise ValueError(f"A record brings its own {', '.join(refused)}; leave out the argument.")
-            return [self._ecg_of_record(record, index) for index, record in enumerate(ecg)]
+                raise ValueError(f"a record brings its own {', '.join(refused)}; leave out the argument")
+            return [self._ecg_of_record(record, index, len(ecg)) for index, record in enumerate(ecg)]
         signals = _signals(ecg)
         if sampling_rate is None:
-            raise ValueError("An array needs its sampling rate: pass sampling_rate= in Hz, such as sampling_rate=500.")
+            raise ValueError("an array needs its sampling rate in Hz: pass sampling_rate=, e.g. sampling_rate=500")
         rates = [sampling_rate] * len(signals) if np.ndim(sampling_rate) == 0 else list(sampling_rate)
-        each_own_names = lead_names is not None and len(lead_names) > 0 and not isinstance(lead_names[0], str)
-        names = list(lead_names) if each_own_names else [lead_names or self.lead_names] * len(signals)
+        if lead_names is not None:
+            _require_list(lead_names)
+        leads = self.lead_names if lead_names is None else lead_names if isinstance(lead_names, str) else [*lead_names]
+        each_own_names = not isinstance(leads, str) and len(leads) > 0 and not isinstance(leads[0], str)
+        names = leads if each_own_names else [leads] * len(signals)
         for argument, values in (("sampling_rate", rates), ("lead_names", names)):
             if len(values) != len(signals):
                 raise ValueError(
-                    f"{argument}= has {len(values)} entries for {len(signals)} ECGs; give one or one each."
+                    f"{argument}= has {len(values)} entries for {len(signals)} ECGs; give one for all or one each"
                 )
-        unit = canonical_units(units or "mV")
-        return [
-            self._checked(signal, rate, canonical_leads(leads), unit, index)
-            for index, (signal, rate, leads) in enumerate(zip(signals, rates, names, strict=True))
-        ]
+        ecgs = []
+        for index, (signal, rate, own_names) in enumerate(zip(signals, rates, names, strict=True)):
+            with _naming(index, len(signals)):
+                ecgs.append(self._checked(signal, rate, canonical_leads(own_names), units))
+        return ecgs
 
-    def _ecg_of_record(self, record: Any, index: int) -> _Ecg:
-        _refuse_paths(record)
-        if not hasattr(record, "signal"):
-            raise ValueError(f"ECG {index} is a {type(record).__name__} among records; pass records or arrays.")
-        names = canonical_leads(record.lead_names)
-        return self._checked(_array(record.signal), record.sampling_rate, names, getattr(record, "units", "mV"), index)
+    def _ecg_of_record(self, record: Any, index: int, count: int) -> _Ecg:
+        with _naming(index, count):
+            _refuse_paths(record)
+            if not hasattr(record, "signal"):
+                raise ValueError(f"a {type(record).__name__} among records; pass records only, or arrays only")
+            for name in ("sampling_rate", "lead_names"):
+                if getattr(record, name, None) is None:
+                    raise ValueError(
+                        f"the record has no {name}; a record needs .signal, .sampling_rate and .lead_names"
+                    )
+            _require_list(record.lead_names)
+            names, units = canonical_leads(record.lead_names), getattr(record, "units", None)
+            return self._checked(as_array(record.signal), record.sampling_rate, names, units)
 
-    def _checked(self, signal: np.ndarray, rate: Any, names: tuple[str, ...], units: str, index: int) -> _Ecg:
+    def _checked(self, signal: np.ndarray, rate: Any, names: tuple[str, ...], units: str | None) -> _Ecg:
         if signal.ndim != 2 or signal.shape[0] != len(names):
-            raise ValueError(f"ECG {index} has {shape_message(signal.shape, len(names))}")
+            raise ValueError(f"the signal has {shape_message(signal.shape, len(names))}")
         if signal.shape[1] == 0:
-            raise ValueError(f"ECG {index} is empty: shape {signal.shape}, expected (leads, samples), samples > 0.")
+            raise ValueError(f"the signal is empty: shape {signal.shape}, expected (leads, samples) with samples > 0")
         if signal.dtype.kind not in "fiu":
-            raise ValueError(f"ECG {index} has dtype {signal.dtype}, expected real numbers.")
-        if not (_is_number(rate) and math.isfinite(rate) and rate > 0):
-            raise ValueError(f"ECG {index} has sampling_rate {rate!r}, expected a positive number of Hz.")
-        if units != "mV":
-            units = canonical_units(units)
-            if units == "zscore" and self.normalization != "zscore":
-                raise ValueError(
-                    f"ECG {index} is in units 'zscore', its voltage is gone, which normalization="
-                    f"{self.normalization!r} needs. Use normalization='zscore' or a source with voltages."
-                )
-            signal = to_millivolts(signal, units)
-            units = "zscore" if units == "zscore" else "mV"
-        return _Ecg(signal, float(rate), names, units)
+            raise ValueError(f"the signal has dtype {signal.dtype}, expected real numbers")
+        unit = "mV" if units is None else canonical_units(units)
+        if units is None and _are_counts(signal):
+            raise ValueError(
+                f"the samples are whole numbers ({signal.dtype}) without a unit, as counts of a converter are: divide "
+                "them by the gain to have millivolts, or name their unit with units=, e.g. units='uV'"
+            )
+        if unit == "zscore" and self.normalization != "zscore":
+            raise ValueError(
+                "the units are 'zscore', so the voltage is gone, which "
+                f"normalization={self.normalization!r} needs. Use normalization='zscore' or a source with voltages"
+            )
+        check_sampling_rate(rate)
+        signal = to_millivolts(_floats(signal), unit)
+        unit = "zscore" if unit == "zscore" else "mV"
+        check_limits(signal, rate, lead_names=names, units=unit)
+        return _Ecg(signal, float(rate), names, unit)
 
     def _generators(self, generator: Any, count: int) -> list[Any]:
         if self.truncation != "random":
@@ -322,8 +348,10 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
             generator = np.random.default_rng(np.random.randint(2**31))  # noqa: NPY002
         if isinstance(generator, np.random.Generator):
             return [generator] * count
+        if not isinstance(generator, Sequence):
+            raise ValueError(f"generator={shown(generator)} must be a numpy.random.Generator, or a list of one each")
         if len(generator) != count:
-            raise ValueError(f"generator= has {len(generator)} entries for {count} ECGs; give one or one each.")
+            raise ValueError(f"generator= has {len(generator)} entries for {count} ECGs; give one for all or one each")
         return list(generator)
 
     # -- from checked ECGs to windows
@@ -352,10 +380,10 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
     def _max_gap(self, rate: float) -> int:
         return int(self.max_gap_duration * rate + 1e-9)
 
-    def _window(self, windows: list[_Ecg], indices: Sequence[int], values: np.ndarray, mask: np.ndarray) -> None:
-        """Fills in values before normalisation, and mask, of windows alike in all but their samples.
+    def _window(self, windows: list[_Ecg], values: np.ndarray, mask: np.ndarray) -> None:
+        """Fills in values before normalisation, and mask, of windows that differ in nothing but their samples.
 
-        Both (batch, leads, num_samples). `indices` are the places of the windows in the whole batch, for messages.
+        Both are (batch, leads, num_samples).
         """
         _, rate, names, units = windows[0]
         shape = (len(windows), *windows[0].signal.shape)
@@ -365,12 +393,6 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         finite = np.isfinite(signal)
         real = None
         if not finite.all():
-            infinite = np.argwhere(np.isinf(signal))
-            if infinite.size:
-                index, lead = infinite[0][:2]
-                raise ValueError(
-                    f"ECG {indices[index]} has an infinite value in lead {names[lead]}; mark missing samples with NaN."
-                )
             signal, real = bridge_gaps(signal, finite, self._max_gap(rate))
         present = signal.max(axis=-1) > signal.min(axis=-1)  # (batch, leads)
         signal, present, real = self._arrange_leads(signal, present, real, names, units)
@@ -448,7 +470,7 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         up, down = rate_ratio(item.sampling_rate, self.sampling_rate)
         window = self._crop(item, None)
         values, mask = (np.empty((1, len(self.lead_names), self.num_samples), dtype) for dtype in (np.float32, bool))
-        self._window([window], [0], values, mask)
+        self._window([window], values, mask)
         finite = np.isfinite(window.signal)
         _, real = bridge_gaps(window.signal, finite, self._max_gap(item.sampling_rate))
         origin = self._origin(item.lead_names, item.units)
@@ -481,38 +503,98 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
+@contextmanager
+def _naming(index: int, count: int) -> Iterator[None]:
+    """Errors about one ECG of several say which."""
+    try:
+        yield
+    except ValueError as error:
+        if count == 1:
+            raise
+        raise ValueError(f"ECG {index}: {error}") from error
+
+
+def _require_list(lead_names: Any) -> None:
+    if not isinstance(lead_names, Iterable):
+        raise ValueError(f"lead_names={shown(lead_names)} must be a list of names, one a row of the signal")
+
+
 def _refuse_paths(ecg: Any) -> None:
     """Paths are an understandable thing to hand in, so they get an answer of their own."""
     first = ecg[0] if isinstance(ecg, (list, tuple)) and ecg else ecg
     if isinstance(first, (str, bytes, PathLike)):
         raise ValueError(
-            f"The feature extractor takes samples, not paths, but got {first!r}. Read the file first: "
-            "`from merit_hf.io import read_ecg; extractor(read_ecg(path))` (pip install merit-hf)."
+            f"the feature extractor takes samples, not paths, but got {shown(first)}. Read the file first: "
+            "`from merit_hf.io import read_ecg; extractor(read_ecg(path))` (pip install merit-hf)"
         )
 
 
-def _array(values: Any) -> np.ndarray:
-    if isinstance(values, torch.Tensor):
-        return values.detach().cpu().numpy()
+def as_array(values: Any) -> np.ndarray:
+    """An array of what was handed in; a mask is kept.
+
+    Raises:
+        ValueError: rows of different length, or nothing that can be an array.
+    """
     try:
-        return np.asarray(values)
+        if isinstance(values, torch.Tensor):
+            values = values.detach().cpu()
+            if values.is_floating_point() and values.dtype not in (torch.float16, torch.float32, torch.float64):
+                values = values.float()  # NumPy has no bfloat16
+            return values.numpy()
+        if isinstance(values, (list, tuple)) and any(hasattr(each, "mask") or hasattr(each, "cpu") for each in values):
+            return np.ma.stack([as_array(each) for each in values])
+        return np.asanyarray(values)
     except ValueError as error:
-        raise ValueError("An ECG's leads must be equally long; pad the shorter ones with NaN.") from error
+        raise ValueError("the leads of an ECG must be equally long; pad the shorter ones with NaN") from error
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"a {type(values).__name__} cannot be made an array of samples; pass a NumPy array"
+        ) from error
+
+
+def _are_counts(signal: np.ndarray) -> bool:
+    """Whether the samples are counts of a converter (`looks_like_counts`), at little cost for those that are not."""
+    if signal.dtype.kind in "iu":
+        return True
+    first = _floats(signal[:, :100])
+    if (np.isfinite(first) & (first != np.rint(first))).any():
+        return False
+    # Of 32-bit floats all beyond 2^24 are whole: those are no counts but impossible.
+    return looks_like_counts(samples := _floats(signal)) and bool(np.nanmax(np.abs(samples)) < 2**24)
+
+
+def _floats(signal: np.ndarray) -> np.ndarray:
+    """The samples as floats of at least 32 bits, NaN where they are masked or marked as missing."""
+    if signal.dtype.kind in "iu":
+        samples = with_missing_counts(np.asarray(signal))
+    else:
+        samples = np.asarray(signal).astype(np.result_type(signal.dtype, np.float32), copy=False)
+    missing = np.ma.getmask(signal)
+    return np.where(missing, np.nan, samples) if np.any(missing) else samples
+
+
+def _depth(values: Any) -> int:
+    """Number of axes of an array or of nested lists, by the first entries."""
+    depth = 0
+    while isinstance(values, (list, tuple)):
+        depth += 1
+        values = values[0] if values else None
+    return depth + int(getattr(values, "ndim", 0))
 
 
 def _signals(ecg: Any) -> list[np.ndarray]:
     """One array an ECG, from an array, a tensor, nested lists or a list of arrays of different length."""
-    if isinstance(ecg, (list, tuple)) and ecg and getattr(ecg[0], "ndim", np.ndim(ecg[0]) if len(ecg[0]) else 1) == 2:
-        return [_array(each) for each in ecg]
-    array = _array(ecg)
+    if isinstance(ecg, (list, tuple)) and _depth(ecg) == 3:
+        return [as_array(each) for each in ecg]
+    array = as_array(ecg)
     if array.ndim == 3 and len(array):
         return list(array)
     if array.ndim == 2:
         return [array]
     got = f"shape {array.shape}" if array.dtype.kind in "fiu" else f"a {type(ecg).__name__}"
     raise ValueError(
-        f"An ECG must have shape (leads, samples), a batch (batch, leads, samples); got {got}. "
-        "Write a single lead as signal[None, :]."
+        f"an ECG must have the shape (leads, samples), several (batch, leads, samples); got {got}. "
+        "Write a single lead as signal[None, :]"
     )
 
 

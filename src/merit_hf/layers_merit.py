@@ -92,7 +92,7 @@ class MeritEcgEmbeddings(nn.Module):
             raise ValueError(
                 f"input_values of {leads} leads × {samples} samples do not fit this model: expected "
                 f"{self.config.num_leads} leads and a multiple of {self.config.patch_size[1]} samples. "
-                "MeritFeatureExtractor makes such inputs."
+                "MeritFeatureExtractor makes such inputs"
             )
         patches = self.patch_embedding(input_values)
         batch, number, hidden = patches.shape

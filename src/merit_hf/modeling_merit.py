@@ -48,9 +48,11 @@ NO_REPORT = -1
 @dataclass
 class MeritOutput(ModelOutput):
     """
-    loss: scalar, with `return_loss=True`: symmetric InfoNCE over the batch.
-    logits_per_ecg: (ecgs, texts), cosines times the inverse temperature. logits_per_text: its transpose.
-    ecg_embeds, text_embeds: (batch, projection_dim), L2-normalised.
+    loss: scalar, with `return_loss=True`: symmetric InfoNCE over the batch, of the plain cosines, as in pretraining.
+    logits_per_ecg: (ecgs, texts), cosines of the embeddings centred by the training corpus' means, as
+        `MeritModel.zero_shot_similarity` gives them, times the inverse temperature. `logits_per_ecg.softmax(-1)` are
+        the scores of the pipeline `ecg-zero-shot-classification`. logits_per_text: its transpose.
+    ecg_embeds, text_embeds: (batch, projection_dim), L2-normalised, not centred.
     ecg_model_output, text_model_output: outputs of the towers; their `pooler_output` is the projected one.
     """
 
@@ -171,7 +173,7 @@ def require_complete(model: PreTrainedModel, allowed: tuple[str, ...] = ()) -> N
         raise ValueError(
             f"The checkpoint {model.name_or_path!r} lacks {what}: {len(missing)} of {type(model).__name__}'s weights, "
             f"among them {', '.join(missing[:3])}, would be random. Open a checkpoint that was saved from "
-            "MeritForPreTraining or MeritModel, or pretrain one with `merit pretrain`."
+            "MeritForPreTraining or MeritModel, or pretrain one with `merit pretrain`"
         )
 
 
@@ -227,7 +229,7 @@ class MeritEcgModel(MeritEcgPreTrainedModel):
             tokens.
         """
         if input_values.ndim != 3:
-            raise ValueError(f"input_values of shape {tuple(input_values.shape)} must be (batch, leads, samples).")
+            raise ValueError(f"input_values of shape {tuple(input_values.shape)} must be (batch, leads, samples)")
         input_values = input_values.to(self.layernorm.weight.dtype)
         valid = None
         if padding_mask is not None:
@@ -297,7 +299,13 @@ def without_pooler(config: PreTrainedConfig) -> dict[str, bool]:
 
 
 class MeritModel(MeritPreTrainedModel):
-    """Two towers, an ECG encoder and any Hugging Face text encoder, projected to one space."""
+    """Two towers, an ECG encoder and any Hugging Face text encoder, projected to one space.
+
+    Zero-shot scores are `model(**inputs).logits_per_ecg.softmax(-1)`, those of the pipeline
+    `ecg-zero-shot-classification` if texts have the form of pretraining's reports: lower case, with a full stop. Both
+    centre the embeddings by the training corpus' means (buffers `ecg_embeds_mean` and `text_embeds_mean`, zero until
+    pretraining ends), which the loss never does.
+    """
 
     ecg_embeds_mean: Tensor
     text_embeds_mean: Tensor
@@ -353,7 +361,7 @@ class MeritModel(MeritPreTrainedModel):
             if isinstance(tower, PreTrainedModel):
                 unused = getattr(model, name).load_state_dict(tower.state_dict(), strict=False)
                 if unused.missing_keys:
-                    raise ValueError(f"{name} given to from_ecg_text_pretrained lacks {unused.missing_keys[:3]}.")
+                    raise ValueError(f"{name} given to from_ecg_text_pretrained lacks {unused.missing_keys[:3]}")
         return model
 
     def freeze_text_tower(self) -> None:
@@ -371,7 +379,7 @@ class MeritModel(MeritPreTrainedModel):
         if not stacks or wanted > depth:
             raise ValueError(
                 f"text_trainable_layers={wanted} does not fit a text tower of {depth} layers: "
-                f"give 0 … {depth} or 'all'."
+                f"give 0 … {depth} or 'all'"
             )
         name, layers = stacks[0]
         layers[depth - wanted :].requires_grad_(True)
@@ -464,17 +472,22 @@ class MeritModel(MeritPreTrainedModel):
             input_ids, attention_mask: (texts, tokens).
             report_ids: (batch,), with `return_loss=True`: −1 marks an ECG without report.
             return_loss: compute the symmetric InfoNCE loss; ECGs and texts must then be pairs.
+
+        Returns:
+            `logits_per_ecg` (ecgs, texts), whose softmax over texts is the zero-shot score, and the rest of
+            [`MeritOutput`]. Embeddings are centred for the logits, but not for the loss.
         """
         if input_ids is None or input_values is None:
             raise ValueError(
                 "MeritModel needs input_ids and input_values. "
-                "For one side alone call get_text_features or get_ecg_features."
+                "For one side alone call get_text_features or get_ecg_features"
             )
         ecg_output = self.get_ecg_features(input_values, padding_mask, return_dict=True, **kwargs)
         text_output = self.get_text_features(input_ids, attention_mask, return_dict=True, **kwargs)
         ecg_embeds = normalize_embeds(ecg_output.pooler_output)
         text_embeds = normalize_embeds(text_output.pooler_output)
-        logits_per_ecg = self.inverse_temperature().to(ecg_embeds.dtype) * ecg_embeds @ text_embeds.T
+        similarity = self.zero_shot_similarity(ecg_embeds, text_embeds)
+        logits_per_ecg = self.inverse_temperature().to(similarity.dtype) * similarity
         loss = None
         if return_loss:
             loss, _, _ = self._contrast(ecg_embeds, text_embeds, report_ids, None)
@@ -492,9 +505,9 @@ class MeritModel(MeritPreTrainedModel):
         self, ecg_embeds: Tensor, text_embeds: Tensor, report_ids: Tensor | None, gather: Gather | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         if len(ecg_embeds) != len(text_embeds):
-            raise ValueError(f"{len(ecg_embeds)} ECGs and {len(text_embeds)} texts are not pairs: no loss for them.")
+            raise ValueError(f"{len(ecg_embeds)} ECGs and {len(text_embeds)} texts are not pairs: no loss for them")
         if report_ids is None and self.config.positives == "same_report":
-            raise ValueError("positives='same_report' needs report_ids: MeritCollator adds them.")
+            raise ValueError("positives='same_report' needs report_ids: MeritCollator adds them")
         has_report = ecg_embeds.new_ones(len(ecg_embeds), dtype=torch.bool)
         if report_ids is not None:
             has_report = report_ids != NO_REPORT
@@ -548,7 +561,7 @@ class MeritDecoder(nn.Module):
         patches = grid[:, :, ends : grid.shape[2] - ends].reshape(batch, -1, size)
         if indices is not None and indices_valid is not None:
             if self.mask_token is None:
-                raise ValueError("This model was made with masking='blocks': masking cannot change after that.")
+                raise ValueError("This model was made with masking='blocks': masking cannot change after that")
             places = indices[..., None].expand(-1, -1, size)
             mask_tokens = self.mask_token.to(patches.dtype).expand(batch, num_patches, size)
             shown = torch.where(indices_valid[..., None], patches, mask_tokens[:, : patches.shape[1]])
@@ -617,7 +630,7 @@ class MeritForPreTraining(MeritModel):
         target_values = input_values if target_values is None else target_values
         if config.contrastive_weight > 0 and input_ids is None and text_pooled is None:
             raise ValueError(
-                f"contrastive_weight={config.contrastive_weight} needs reports: give input_ids, or set it to 0."
+                f"contrastive_weight={config.contrastive_weight} needs reports: give input_ids, or set it to 0"
             )
         align_visible = config.contrastive_weight > 0 and config.alignment_view == "visible"
 
@@ -718,7 +731,7 @@ class MeritForPreTraining(MeritModel):
         if noise is None:
             return torch.rand(shape, device=like.device)
         if tuple(noise.shape) != shape:
-            raise ValueError(f"{name} of shape {tuple(noise.shape)} must be {shape}: (batch, mask units).")
+            raise ValueError(f"{name} of shape {tuple(noise.shape)} must be {shape}: (batch, mask units)")
         return noise
 
 

@@ -6,6 +6,7 @@ Pure functions of tensors. Nothing here knows a model; `docs/objective.md` deriv
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -76,7 +77,7 @@ def info_nce_bound(logits: Tensor) -> Tensor:
     exceeds ln N (van den Oord et al. 2018; Poole et al. 2019).
     """
     if logits.ndim != 2 or logits.shape[0] != logits.shape[1]:
-        raise ValueError(f"logits of shape {tuple(logits.shape)} must be square: (N, N) with pairs on the diagonal.")
+        raise ValueError(f"logits of shape {tuple(logits.shape)} must be square: (N, N) with pairs on the diagonal")
     return math.log(len(logits)) - info_nce_terms(logits).mean()
 
 
@@ -94,7 +95,7 @@ def gaussian_reconstruction_bound(
         entropy: differential entropy of X per dimension, in nats.
     """
     if not torch.all(torch.as_tensor(variance) > 0):
-        raise ValueError(f"variance={variance} must be positive.")
+        raise ValueError(f"variance={variance} must be positive")
     scale = 2 * math.pi * variance
     log = scale.log() if isinstance(scale, Tensor) else math.log(scale)
     return entropy - 0.5 * log - mse / (2 * variance)
@@ -160,11 +161,19 @@ def contrastive_objective(
 
     Returns:
         `(contrastive_loss, semantic_information, regularizer)`, scalars. `semantic_information` is ln N − L_con from
-        the plain logits, without gradient; all are 0 if no record has a report.
+        the plain logits, without gradient; all are 0 if no record has a report. A global batch of one record
+        has loss 0 too, and a warning says so.
     """
     if gather is not None:
         ecg_embeds, text_embeds, has_report = gather(ecg_embeds), gather(text_embeds), gather(has_report)
         report_ids = gather(report_ids) if report_ids is not None else None
+    if len(ecg_embeds) == 1:
+        warnings.warn(
+            "a contrastive batch of 1 has no negatives: its loss is 0 and teaches nothing. Raise the batch "
+            "size, or pass gather= to contrast the records of all processes",
+            UserWarning,
+            stacklevel=2,
+        )
     # Logits in half precision would keep three digits of cosines that are multiplied by up to 100.
     with torch.autocast(ecg_embeds.device.type, enabled=False):
         dtype = torch.promote_types(ecg_embeds.dtype, torch.float32)

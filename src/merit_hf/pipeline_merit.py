@@ -1,58 +1,31 @@
 """The pipelines `ecg-zero-shot-classification`, `ecg-classification` and `ecg-feature-extraction`.
 
-Reading what was handed in, cutting it into windows, putting answers together, and how prompts become label embeddings
-live here. Preprocessing is the feature extractor's, files are `merit_hf.io`'s, and metrics have no place here: a
-pipeline knows no true labels.
+How prompts become label embeddings and how outputs of windows become an answer live here; inputs, batches and errors
+are in `pipeline_base_merit`. There are no metrics: a pipeline knows no true labels.
 """
 
 from __future__ import annotations
 
-import importlib
 import math
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoModel, AutoModelForSequenceClassification
 from transformers.pipelines import PIPELINE_REGISTRY
-from transformers.pipelines.base import ChunkPipeline
 
-from .modeling_merit import require_complete
+from .messages_merit import shown
 from .objective_merit import normalize_embeds
+from .pipeline_base_merit import EcgPipeline, inference_mode_of, require_flags
 
 CandidateLabels = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 
-_NAMING = {"sampling_rate", "lead_names", "units"}  # what an array does not say of itself
 _MAX_CACHED_LABELS = 10_000
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of an element
 _FUNCTIONS = ("default", "sigmoid", "softmax", "none")
 _LARGEST_LOGIT = math.log((1 - 1e-7) / 1e-7)  # as calibration is fitted, on probabilities between 1e-7 and 1 - 1e-7
-
-
-@dataclass
-class EcgArray:
-    """An array with what names it, in the form that the feature extractor takes records."""
-
-    signal: Any
-    sampling_rate: float
-    lead_names: Sequence[str]
-    units: str = "mV"
-
-
-@contextmanager
-def inference_mode_of(model: nn.Module) -> Iterator[None]:
-    """No gradients, no dropout; afterwards the model trains on if it did before."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(was_training)
 
 
 def require_text_tower(model: Any) -> None:
@@ -60,17 +33,19 @@ def require_text_tower(model: Any) -> None:
     if not hasattr(model, "get_text_features"):
         raise ValueError(
             f"{type(model).__name__} has no text tower, which zero-shot classification needs. Open a checkpoint of "
-            "MeritModel or MeritForPreTraining, as `merit pretrain` writes it with contrastive_weight > 0."
+            "MeritModel or MeritForPreTraining, as `merit pretrain` writes it with contrastive_weight > 0"
         )
     if model.config.contrastive_weight == 0:
         raise ValueError(
             f"{model.name_or_path!r} was pretrained with contrastive_weight=0, without reports: its text side is "
-            "random. Zero-shot classification needs contrastive_weight > 0."
+            "random. Zero-shot classification needs contrastive_weight > 0"
         )
 
 
 def embed_prompts(model: Any, tokenizer: Any, prompts: Mapping[str, Sequence[str]], batch_size: int = 64) -> Tensor:
     """One text embedding a label: each prompt's embedding normalised, averaged over the label's prompts, normalised.
+
+    Warns of texts that `model.config.max_text_length` cuts: what is cut off has no effect.
 
     Args:
         model: a `MeritModel`; its `config.max_text_length` limits the tokens.
@@ -84,13 +59,14 @@ def embed_prompts(model: Any, tokenizer: Any, prompts: Mapping[str, Sequence[str
     require_text_tower(model)
     for label, texts in prompts.items():
         if isinstance(texts, str) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-            raise ValueError(f"label {label!r} needs a list of one or more non-empty prompts, got {texts!r}")
+            raise ValueError(f"label {label!r} needs a list of one or more non-empty prompts, got {shown(texts)}")
     if not prompts:
         raise ValueError("no labels: prompts must map each label to a list of texts")
     distinct = sorted(
         {text.lower() for texts in prompts.values() for text in texts}, key=lambda text: (len(text), text)
     )
     place = {text: index for index, text in enumerate(distinct)}
+    _warn_of_cut_texts(prompts, distinct, tokenizer, model.config.max_text_length)
     parts = []
     with inference_mode_of(model):
         for start in range(0, len(distinct), batch_size):
@@ -106,6 +82,22 @@ def embed_prompts(model: Any, tokenizer: Any, prompts: Mapping[str, Sequence[str
     embeds = normalize_embeds(torch.cat(parts))
     means = [embeds[[place[text.lower()] for text in texts]].mean(dim=0) for texts in prompts.values()]
     return normalize_embeds(torch.stack(means))
+
+
+def _warn_of_cut_texts(
+    prompts: Mapping[str, Sequence[str]], distinct: Sequence[str], tokenizer: Any, max_length: int
+) -> None:
+    tokens = tokenizer(list(distinct), verbose=False)["input_ids"]
+    too_long = {text: len(ids) for text, ids in zip(distinct, tokens, strict=True) if len(ids) > max_length}
+    for label, texts in prompts.items():
+        longest = max((too_long[text.lower()] for text in texts if text.lower() in too_long), default=None)
+        if longest is not None:
+            warnings.warn(
+                f"a text of the label {shown(label)} has {longest} tokens and is cut at max_text_length={max_length}: "
+                "the rest has no effect. Use a shorter text",
+                UserWarning,
+                stacklevel=3,
+            )
 
 
 def contrast_prompts(prompts: Mapping[str, Sequence[str]], negative_template: str) -> dict[str, list[str]]:
@@ -129,97 +121,7 @@ def contrast_scores(similarity: Tensor, contrast: Tensor, inverse_temperature: T
     return torch.sigmoid(inverse_temperature * (similarity - contrast))
 
 
-class _EcgPipeline(ChunkPipeline):
-    """What all pipelines share: which inputs they take, windows, and refusing a checkpoint that lacks weights."""
-
-    model: Any
-    feature_extractor: Any
-    tokenizer: Any
-    _load_processor = False  # type: ignore[assignment]
-    _load_image_processor = False  # type: ignore[assignment]
-    _load_video_processor = False  # type: ignore[assignment]
-    _load_feature_extractor = True  # type: ignore[assignment]
-    _load_tokenizer = False  # type: ignore[assignment]
-
-    def __init__(self, model: Any, *args: Any, **kwargs: Any) -> None:
-        require_complete(model)
-        super().__init__(model, *args, **kwargs)
-        if self.feature_extractor is None:
-            raise ValueError(f"{type(self).__name__} needs feature_extractor=, a MeritFeatureExtractor")
-        self.model.eval()
-
-    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(inputs, (list, tuple)):
-            # A list of no ECGs has no answers; transformers would look at its first item.
-            return super().__call__(list(inputs), *args, **kwargs) if len(inputs) else []
-        return super().__call__(inputs, *args, **kwargs)
-
-    def _sanitize_parameters(self, **parameters: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        unknown = sorted(set(parameters) - _NAMING)
-        if unknown:
-            raise ValueError(f"{type(self).__name__} does not know the arguments {unknown}")
-        return {name: value for name, value in parameters.items() if value is not None}, {}, {}
-
-    def read(self, item: Any, **given: Any) -> Any:
-        """One input as a record.
-
-        Args:
-            item: a path; a record (anything with `.signal`, `.sampling_rate`, `.lead_names`); an array or tensor
-                (leads, samples); or a dict: {"signal": array, "sampling_rate": ..., "lead_names": ..., "units": ...},
-                in which "array" may stand for "signal", and "path" in place of it; or a row of a corpus.
-            given: sampling_rate, lead_names, units of arrays, and of files that hold an array and no more.
-        """
-        if isinstance(item, (str, os.PathLike)):
-            return _package("merit_hf.io", "a path").read_ecg(item, **given)
-        if hasattr(item, "signal"):
-            return item
-        if isinstance(item, Mapping):
-            if "adc_gain" in item:
-                return _package("merit_hf.data.row", "a row of a corpus").record_from_row(item)
-            return self._read_dict(item, given)
-        if isinstance(item, (np.ndarray, Tensor)):
-            return self._read_array(item, **given)
-        raise ValueError(
-            f"cannot read an ECG from {type(item).__name__}: expected a path, a record, an array (leads, samples) "
-            "with sampling_rate=, a dict, or a list of these"
-        )
-
-    def _read_dict(self, item: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
-        values = {("signal" if key == "array" else key): value for key, value in item.items()}
-        sources = [key for key in ("signal", "path") if key in values]
-        if len(sources) != 1 or not set(values) <= {*sources, *_NAMING}:
-            raise ValueError(
-                f"a dict must hold 'signal' or 'path', and may hold {sorted(_NAMING)}; got {sorted(item)}"
-            )
-        source = values.pop(sources[0])
-        naming = {**given, **{name: value for name, value in values.items() if value is not None}}
-        return self.read(source, **naming) if sources == ["path"] else self._read_array(source, **naming)
-
-    def _read_array(
-        self,
-        signal: Any,
-        sampling_rate: float | None = None,
-        lead_names: Sequence[str] | None = None,
-        units: str | None = None,
-    ) -> EcgArray:
-        if sampling_rate is None:
-            raise ValueError("an array needs its sampling rate in Hz: pass sampling_rate=, e.g. sampling_rate=500")
-        if not isinstance(signal, Tensor):
-            signal = np.asarray(signal)
-        if signal.ndim != 2:
-            raise ValueError(
-                f"an array must have the shape (leads, samples), got {tuple(signal.shape)}; pass several as a list"
-            )
-        return EcgArray(signal, sampling_rate, lead_names or self.feature_extractor.lead_names, units or "mV")
-
-    def preprocess(self, input_: Any, **given: Any) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-        windows = self.feature_extractor.windows(self.read(input_, **given))
-        for number, window in enumerate(windows, start=1):
-            tensors = self.feature_extractor(window, return_tensors="pt")
-            yield {**tensors, "is_last": number == len(windows)}
-
-
-class EcgZeroShotClassificationPipeline(_EcgPipeline):
+class EcgZeroShotClassificationPipeline(EcgPipeline):
     """Scores an ECG against labels given as text; task `ecg-zero-shot-classification`.
 
         pipe = pipeline("ecg-zero-shot-classification", model=RUN)
@@ -234,14 +136,25 @@ class EcgZeroShotClassificationPipeline(_EcgPipeline):
         hypothesis_template: how a label of a list becomes a text, `{}` standing for it. The default, `"{}."`, is the
             form of the reports of pretraining: one phrase with its full stop.
         multi_label: False (default): labels exclude each other, scores are the softmax over labels of the cosines
-            times exp(logit_scale). True: each label alone, by the softmax against its contrast text.
+            times exp(logit_scale), as `logits_per_ecg.softmax(-1)` of the model. True: each label alone, by the
+            softmax against its contrast text. A single label is always scored in that way, as in transformers'
+            zero-shot pipelines: among labels that exclude each other it would always score 1.
         negative_template: how a text becomes its contrast text, for `multi_label=True`; default `"no {}"`.
         return_similarity: add the cosine, centred by the training corpus' means, as `similarity`; AUROC uses it.
+        on_error: what becomes of an input that cannot be read or has too little signal. `"raise"` (default): a
+            ValueError that names the file or the place in the list. `"return"`: `{"error": text}` in its place.
+        return_details: answer with `{"answer": ..., "details": {...}}`, where `details` says what was done to the ECG:
+            `leads` ("given", "derived", "constant" or "missing"), `seconds`, `sampling_rate` (theirs, ours),
+            `windows`, `masked_share`, `warnings` and more, as `MeritFeatureExtractor.describe` does.
         sampling_rate, lead_names, units: of arrays, and of files that hold an array and no more; a record has its own.
         batch_size: windows in one pass of the model.
 
+    A window needs 2 s of real signal in one lead (half the window, if the model's is shorter than 4 s); windows with
+    less are left out, and an ECG without any other is refused. Python's `warnings` (or the `details`) say where less
+    than half of the model's input is there, or where most of it looks like noise.
+
     A recording longer than the extractor's window is scored window by window; scores and cosines are averaged. Label
-    embeddings are computed once and kept, keyed by their texts.
+    embeddings are computed once and kept until the weights of the text side change.
     """
 
     _load_tokenizer = True
@@ -249,6 +162,7 @@ class EcgZeroShotClassificationPipeline(_EcgPipeline):
     def __init__(self, model: Any, *args: Any, **kwargs: Any) -> None:
         require_text_tower(model)
         self._label_embeds: dict[tuple[str, ...], Tensor] = {}
+        self._embedded_by: tuple[Any, ...] = ()  # the text side that `_label_embeds` came from
         super().__init__(model, *args, **kwargs)
         if self.tokenizer is None:
             raise ValueError(f"{type(self).__name__} needs tokenizer=, that of the checkpoint's text tower")
@@ -257,10 +171,13 @@ class EcgZeroShotClassificationPipeline(_EcgPipeline):
         names = ("candidate_labels", "hypothesis_template", "multi_label", "negative_template", "return_similarity")
         scoring = {name: parameters.pop(name) for name in names if name in parameters}
         for name in ("hypothesis_template", "negative_template"):
-            if name in scoring and "{}" not in scoring[name]:
-                raise ValueError(f"{name}={scoring[name]!r} must contain {{}}, where the label goes")
+            if name in scoring and not (isinstance(scoring[name], str) and "{}" in scoring[name]):
+                raise ValueError(f"{name}={shown(scoring[name])} must contain {{}}, where the label goes")
+        require_flags(scoring, "multi_label", "return_similarity")
         if "candidate_labels" in scoring:
-            _as_prompts(scoring["candidate_labels"], "{}")
+            scoring["candidate_labels"] = _listed(scoring["candidate_labels"])
+            known = {"hypothesis_template": "{}.", **getattr(self, "_postprocess_params", {}), **scoring}
+            _as_prompts(scoring["candidate_labels"], known["hypothesis_template"])
         preprocess, forward, _ = super()._sanitize_parameters(**parameters)
         return preprocess, forward, scoring
 
@@ -269,9 +186,15 @@ class EcgZeroShotClassificationPipeline(_EcgPipeline):
             raise ValueError("candidate_labels= is missing: a list of labels, or a dict label -> prompts")
         return super().__call__(inputs, *args, **kwargs)
 
+    def _begin(self) -> None:
+        text_side = _text_side(self.model, self.tokenizer)
+        if text_side != self._embedded_by:
+            self._label_embeds.clear()
+            self._embedded_by = text_side
+
     def _forward(self, input_tensors: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
         output = self.model.get_ecg_features(input_tensors["input_values"], input_tensors["padding_mask"])
-        return {"ecg_embeds": output.pooler_output.float(), "is_last": input_tensors["is_last"]}
+        return {"ecg_embeds": output.pooler_output.float()}
 
     def postprocess(  # type: ignore[override]
         self,
@@ -287,12 +210,13 @@ class EcgZeroShotClassificationPipeline(_EcgPipeline):
         similarity = self._similarity(ecg_embeds, prompts)
         with torch.no_grad():
             scale = self.model.inverse_temperature().float().cpu()
-        if multi_label:
+        if multi_label or len(prompts) == 1:
             # A label's texts were filled in already, so a template ends in the contrast text too: "no lbbb."
             contrast = self._similarity(ecg_embeds, contrast_prompts(prompts, negative_template))
             scores = contrast_scores(similarity, contrast, scale)
         else:
             scores = torch.softmax(scale * similarity, dim=-1)
+        self.require_finite(scores)
         answers = []
         for label, score, cosine in zip(prompts, scores.mean(dim=0), similarity.mean(dim=0), strict=True):
             answers.append({"score": float(score), "label": label})
@@ -302,20 +226,20 @@ class EcgZeroShotClassificationPipeline(_EcgPipeline):
 
     def _similarity(self, ecg_embeds: Tensor, prompts: Mapping[str, Sequence[str]]) -> Tensor:
         """Centred cosines (windows, labels), on the CPU in float32."""
-        missing = {tuple(texts): texts for texts in prompts.values() if tuple(texts) not in self._label_embeds}
+        missing = {label: texts for label, texts in prompts.items() if tuple(texts) not in self._label_embeds}
         if missing:
             if len(self._label_embeds) + len(missing) > _MAX_CACHED_LABELS:
                 self._label_embeds.clear()
-                missing = {tuple(texts): texts for texts in prompts.values()}
-            embeds = embed_prompts(self.model, self.tokenizer, {str(texts): texts for texts in missing.values()})
-            self._label_embeds.update(zip(missing, embeds, strict=True))
+                missing = dict(prompts)
+            embeds = embed_prompts(self.model, self.tokenizer, missing)
+            self._label_embeds.update(zip(map(tuple, missing.values()), embeds, strict=True))
         text_embeds = torch.stack([self._label_embeds[tuple(texts)] for texts in prompts.values()])
         with torch.no_grad():
             device = self.model.device
             return self.model.zero_shot_similarity(ecg_embeds.to(device), text_embeds.to(device)).float().cpu()
 
 
-class EcgClassificationPipeline(_EcgPipeline):
+class EcgClassificationPipeline(EcgPipeline):
     """Scores an ECG for the labels that a classifier was fine-tuned on; task `ecg-classification`.
 
         pipe = pipeline("ecg-classification", model=RUN)
@@ -329,10 +253,20 @@ class EcgClassificationPipeline(_EcgPipeline):
             `calibration`, calibrated probabilities; else the sigmoid for `problem_type`
             `"multi_label_classification"` or a single label, the softmax for `"single_label_classification"`, and the
             plain output for `"regression"`.
-        return_above_threshold: add `positive`, whether the probability before calibration reaches the label's
-            threshold in the configuration, whatever function makes the score.
+        return_above_threshold: add `positive`, whether the label's threshold in the configuration is reached, and
+            `threshold`, brought to the scale of the score: `positive` is `score >= threshold`. It is None where
+            the score does not rise with the label's own logit (the softmax, a calibration of negative slope).
+        on_error: what becomes of an input that cannot be read or has too little signal. `"raise"` (default): a
+            ValueError that names the file or the place in the list. `"return"`: `{"error": text}` in its place.
+        return_details: answer with `{"answer": ..., "details": {...}}`, where `details` says what was done to the ECG:
+            `leads` ("given", "derived", "constant" or "missing"), `seconds`, `sampling_rate` (theirs, ours),
+            `windows`, `masked_share`, `warnings` and more, as `MeritFeatureExtractor.describe` does.
         sampling_rate, lead_names, units: of arrays, and of files that hold an array and no more; a record has its own.
         batch_size: windows in one pass of the model.
+
+    A window needs 2 s of real signal in one lead (half the window, if the model's is shorter than 4 s); windows with
+    less are left out, and an ECG without any other is refused. Python's `warnings` (or the `details`) say where less
+    than half of the model's input is there, or where most of it looks like noise.
 
     Of a recording longer than the extractor's window the logits of the windows are averaged.
     """
@@ -350,14 +284,17 @@ class EcgClassificationPipeline(_EcgPipeline):
     def _sanitize_parameters(self, **parameters: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         names = ("top_k", "function_to_apply", "return_above_threshold")
         final = {name: parameters.pop(name) for name in names if name in parameters}
+        require_flags(final, "return_above_threshold")
         function = final.get("function_to_apply", "default")
         if function is None:
             final["function_to_apply"] = "default"
         elif function not in _FUNCTIONS:
-            raise ValueError(f"function_to_apply={function!r} is not known: choose one of {', '.join(_FUNCTIONS)}")
+            raise ValueError(
+                f"function_to_apply={shown(function)} is not known: choose one of {', '.join(_FUNCTIONS)}"
+            )
         top_k = final.get("top_k")
         if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
-            raise ValueError(f"top_k={top_k!r} must be a number of labels from 1, or None for all")
+            raise ValueError(f"top_k={shown(top_k)} must be a number of labels from 1, or None for all")
         if final.get("return_above_threshold") and self.model.config.thresholds is None:
             raise ValueError(
                 f"{self.model.name_or_path!r} has no thresholds in its configuration: leave out "
@@ -368,7 +305,7 @@ class EcgClassificationPipeline(_EcgPipeline):
 
     def _forward(self, input_tensors: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
         output = self.model(input_tensors["input_values"], padding_mask=input_tensors["padding_mask"])
-        return {"logits": output.logits.float(), "is_last": input_tensors["is_last"]}
+        return {"logits": output.logits.float()}
 
     def postprocess(  # type: ignore[override]
         self,
@@ -379,33 +316,49 @@ class EcgClassificationPipeline(_EcgPipeline):
     ) -> list[dict[str, Any]]:
         config = self.model.config
         logits = torch.cat([window["logits"] for window in model_outputs]).double().mean(dim=0)  # (labels,)
+        self.require_finite(logits)
         labels = [config.id2label[number] for number in range(len(logits))]
-        scores = self._scores(logits, labels, function_to_apply)
+        function = self._function(function_to_apply, len(labels))
+        scores = self._scores(logits, labels, function)
         answers = [{"score": float(score), "label": label} for score, label in zip(scores, labels, strict=True)]
         if return_above_threshold:
             thresholds = self._by_label(config.thresholds, labels, "thresholds")
-            for answer, positive in zip(answers, torch.sigmoid(logits) >= thresholds, strict=True):
-                answer["positive"] = bool(positive)
+            # Those of the configuration are probabilities before calibration.
+            scale_has_them = self._rises_with_the_logit(labels, function)
+            on_scale = self._scores(torch.logit(thresholds.clamp(1e-15, 1 - 1e-15)), labels, function)
+            for number, answer in enumerate(answers):
+                answer["positive"] = bool(torch.sigmoid(logits[number]) >= thresholds[number])
+                answer["threshold"] = float(on_scale[number]) if scale_has_them[number] else None
         return sorted(answers, key=lambda answer: -answer["score"])[:top_k]
 
-    def _scores(self, logits: Tensor, labels: Sequence[str], function: str) -> Tensor:
+    def _function(self, name: str, num_labels: int) -> str:
+        """The name of what makes scores of logits: "calibrated", "sigmoid", "softmax" or "none"."""
         config = self.model.config
-        if function == "default":
-            if config.calibration is not None:
-                slopes, intercepts = (
-                    self._by_label(config.calibration[name], labels, "calibration")
-                    for name in ("slopes", "intercepts")
-                )
-                return torch.sigmoid(slopes * logits.clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT) + intercepts)
-            if config.problem_type == "regression":
-                function = "none"
-            elif config.problem_type == "single_label_classification" and len(logits) > 1:
-                function = "softmax"
-            else:
-                function = "sigmoid"
+        if name != "default":
+            return name
+        if config.calibration is not None:
+            return "calibrated"
+        if config.problem_type == "regression":
+            return "none"
+        return "softmax" if config.problem_type == "single_label_classification" and num_labels > 1 else "sigmoid"
+
+    def _scores(self, logits: Tensor, labels: Sequence[str], function: str) -> Tensor:
+        if function == "calibrated":
+            slopes, intercepts = (
+                self._by_label(self.model.config.calibration[name], labels, "calibration")
+                for name in ("slopes", "intercepts")
+            )
+            return torch.sigmoid(slopes * logits.clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT) + intercepts)
         if function == "none":
             return logits
         return torch.sigmoid(logits) if function == "sigmoid" else torch.softmax(logits, dim=-1)
+
+    def _rises_with_the_logit(self, labels: Sequence[str], function: str) -> list[bool]:
+        """Of each label, whether its score rises with its own logit and hangs on nothing else."""
+        if function == "calibrated":
+            slopes = self._by_label(self.model.config.calibration["slopes"], labels, "calibration")
+            return (slopes > 0).tolist()
+        return [function != "softmax"] * len(labels)
 
     def _by_label(self, values: Mapping[str, float], labels: Sequence[str], field: str) -> Tensor:
         if set(values) != set(labels):
@@ -416,7 +369,7 @@ class EcgClassificationPipeline(_EcgPipeline):
         return torch.tensor([values[label] for label in labels], dtype=torch.float64)
 
 
-class EcgFeatureExtractionPipeline(_EcgPipeline):
+class EcgFeatureExtractionPipeline(EcgPipeline):
     """Features of an ECG from the encoder; task `ecg-feature-extraction`.
 
     Arguments of the call (or of the constructor, as defaults):
@@ -424,8 +377,17 @@ class EcgFeatureExtractionPipeline(_EcgPipeline):
             tokens, (leads, hidden). `"token"`: every patch token, (leads, patches a lead, hidden). For joint-lead
             patches "lead" means a row of patches, of which there is one. Absent leads and padded time are zero.
         return_tensors: give torch tensors instead of nested lists.
+        on_error: what becomes of an input that cannot be read or has too little signal. `"raise"` (default): a
+            ValueError that names the file or the place in the list. `"return"`: `{"error": text}` in its place.
+        return_details: answer with `{"answer": ..., "details": {...}}`, where `details` says what was done to the ECG:
+            `leads` ("given", "derived", "constant" or "missing"), `seconds`, `sampling_rate` (theirs, ours),
+            `windows`, `masked_share`, `warnings` and more, as `MeritFeatureExtractor.describe` does.
         sampling_rate, lead_names, units: of arrays, and of files that hold an array and no more; a record has its own.
         batch_size: windows in one pass of the model.
+
+    A window needs 2 s of real signal in one lead (half the window, if the model's is shorter than 4 s); windows with
+    less are left out, and an ECG without any other is refused. Python's `warnings` (or the `details`) say where less
+    than half of the model's input is there, or where most of it looks like noise.
 
     Of a recording longer than the extractor's window, pooled and lead features are averaged over the windows (a lead's
     over those where it is present), and tokens of the windows follow one another; the last window ends with the
@@ -436,7 +398,7 @@ class EcgFeatureExtractionPipeline(_EcgPipeline):
         forward = {name: parameters.pop(name) for name in ("level",) if name in parameters}
         final = {name: parameters.pop(name) for name in ("return_tensors",) if name in parameters}
         if forward.get("level", "pooled") not in ("pooled", "lead", "token"):
-            raise ValueError(f"level={forward['level']!r} is not known: choose 'pooled', 'lead' or 'token'")
+            raise ValueError(f"level={shown(forward['level'])} is not known: choose 'pooled', 'lead' or 'token'")
         preprocess, _, _ = super()._sanitize_parameters(**parameters)
         return preprocess, forward, {**final, **forward}
 
@@ -445,14 +407,14 @@ class EcgFeatureExtractionPipeline(_EcgPipeline):
         padding_mask = input_tensors["padding_mask"]
         output = encoder(input_tensors["input_values"], padding_mask=padding_mask)
         if level == "pooled":
-            return {"features": output.pooler_output.float(), "is_last": input_tensors["is_last"]}
+            return {"features": output.pooler_output.float()}
         tokens = encoder.patch_features(output.last_hidden_state).float()  # (batch, rows, patches, hidden)
         valid = encoder.patch_mask(padding_mask).reshape(tokens.shape[:3])
         tokens = tokens * valid[..., None]
         present = valid.any(dim=-1)
         if level == "lead":
             tokens = tokens.sum(dim=2) / valid.sum(dim=-1).clamp(min=1)[..., None]
-        return {"features": tokens, "present": present, "is_last": input_tensors["is_last"]}
+        return {"features": tokens, "present": present}
 
     def postprocess(  # type: ignore[override]
         self, model_outputs: Sequence[Mapping[str, Tensor]], level: str = "pooled", return_tensors: bool = False
@@ -465,45 +427,96 @@ class EcgFeatureExtractionPipeline(_EcgPipeline):
             features = features.sum(dim=0) / windows_present.clamp(min=1)[:, None]
         else:
             features = features.transpose(0, 1).flatten(1, 2)
+        self.require_finite(features)
         return features if return_tensors else features.tolist()
 
 
-def _as_prompts(candidate_labels: CandidateLabels, hypothesis_template: str) -> dict[str, list[str]]:
-    """Label -> texts. Names in a list are put in the template; the prompts of a dict are whole texts already."""
+def _listed(candidate_labels: Any) -> CandidateLabels:
+    """The labels as they can be gone through more than once, as generators cannot."""
+    if isinstance(candidate_labels, str):
+        return candidate_labels
     if isinstance(candidate_labels, Mapping):
-        prompts = {
-            name: [texts] if isinstance(texts, str) else list(texts) for name, texts in candidate_labels.items()
+        return {
+            name: list(texts) if isinstance(texts, Iterable) and not isinstance(texts, (str, Mapping)) else texts
+            for name, texts in candidate_labels.items()
         }
-        bad = [name for name, texts in prompts.items() if not texts or not all(isinstance(t, str) for t in texts)]
-        if bad:
-            raise ValueError(f"candidate_labels {bad} need a prompt or a list of prompts")
+    if isinstance(candidate_labels, bytes) or not isinstance(candidate_labels, Iterable):
+        raise ValueError(
+            f"candidate_labels={shown(candidate_labels)} must be a list of labels, one string with labels between "
+            "commas, or a dict label -> prompts"
+        )
+    return list(candidate_labels)
+
+
+def _as_prompts(candidate_labels: CandidateLabels, hypothesis_template: str) -> dict[str, list[str]]:
+    """Label -> texts. Names in a list are put in the template; the prompts of a dict are whole texts already.
+
+    Raises:
+        ValueError: no labels, labels or texts that are empty or no strings, or two labels with the same texts.
+    """
+    if isinstance(candidate_labels, str):
+        candidate_labels = [name.strip() for name in candidate_labels.split(",") if name.strip()]
+    names = list(candidate_labels)
+    if not names or not all(isinstance(name, str) and name.strip(" .") for name in names):
+        raise ValueError(f"candidate_labels must be one or more non-empty strings, got {shown(candidate_labels)}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"candidate_labels must be distinct, got {shown(names)}")
+    prompts: dict[str, list[str]] = {}
+    if isinstance(candidate_labels, Mapping):
+        for name, texts in candidate_labels.items():
+            if isinstance(texts, str):
+                texts = [texts]
+            elif isinstance(texts, Mapping) or not isinstance(texts, Iterable):
+                texts = []
+            texts = list(texts)
+            if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+                raise ValueError(f"candidate_labels {shown([name])} need a prompt or a list of prompts")
+            prompts[str(name)] = texts
     else:
-        if isinstance(candidate_labels, str):
-            candidate_labels = [name.strip() for name in candidate_labels.split(",") if name.strip()]
-        names = list(candidate_labels)
-        if len(set(names)) != len(names):
-            raise ValueError(f"candidate_labels must be distinct, got {names}")
         stop = "{}." in hypothesis_template
-        # "Normal ECG." in "{}." must not end in two full stops.
-        prompts = {n: [hypothesis_template.replace("{}", n.rstrip(" .") if stop else n)] for n in names}
-    if not prompts or not all(isinstance(name, str) and name.strip() for name in prompts):
-        raise ValueError(f"candidate_labels must be one or more non-empty strings, got {candidate_labels!r}")
+        for name in names:
+            # "Normal ECG." in "{}." must not end in two full stops.
+            prompts[str(name)] = [hypothesis_template.replace("{}", name.rstrip(" .") if stop else name)]
+    label_of: dict[tuple[str, ...], str] = {}
+    for name, texts in prompts.items():
+        same = label_of.setdefault(tuple(text.lower() for text in texts), name)
+        if same != name:
+            raise ValueError(
+                f"candidate_labels {shown(same)} and {shown(name)} mean the same text {shown(texts)} and would share "
+                "one score: leave one out"
+            )
     return prompts
 
 
-def _package(module: str, what: str) -> Any:
-    """A module of the installed package. These files also travel alone, as remote code, and then there is none."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != "merit_hf":
-            raise
-        raise ImportError(
-            f"reading {what} needs the package: pip install merit-hf (arrays work without it)"
-        ) from error
+def _sum_of_bits(flat: Tensor) -> Tensor:
+    """Sum of a contiguous tensor (numbers,) whose bytes are read as whole numbers, eight at a time where they fit."""
+    size = flat.element_size()
+    eights = flat.numel() * size % 8 == 0 and flat.storage_offset() * size % 8 == 0
+    return flat.view(torch.int64 if eights else _BITS[size]).sum(dtype=torch.int64)
 
 
-PIPELINES: dict[str, tuple[type[_EcgPipeline], Any]] = {
+def _text_side(model: Any, tokenizer: Any) -> tuple[Any, ...]:
+    """Whatever label embeddings depend on beside their texts; equal if nothing of it has changed.
+
+    Weights are compared by their bits, in one sum a tensor: versions alone would miss what is written to `.data`.
+    """
+    require_text_tower(model)
+    named = [
+        *model.text_model.state_dict(keep_vars=True).items(),
+        *model.text_projection.state_dict(keep_vars=True).items(),
+    ]
+    places, sums = [], []
+    for name, tensor in named:
+        version = None if tensor.is_inference() else tensor._version
+        places.append((name, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), version))
+        if tensor.numel():
+            sums.append(_sum_of_bits(tensor.detach().contiguous().reshape(-1)))
+    config = model.config
+    totals = tuple(torch.stack(sums).tolist())
+    return (tokenizer, len(tokenizer), config.text_pooling, config.max_text_length, tuple(places), totals)
+
+
+PIPELINES: dict[str, tuple[type[EcgPipeline], Any]] = {
     "ecg-zero-shot-classification": (EcgZeroShotClassificationPipeline, AutoModel),
     # What no classifier can be opened from opens as a model, so that the pipeline itself says what it needs.
     "ecg-classification": (EcgClassificationPipeline, (AutoModelForSequenceClassification, AutoModel)),

@@ -49,7 +49,7 @@ class MeritProcessor(ProcessorMixin):
             `input_values` and `padding_mask` of the ECGs, `input_ids` and `attention_mask` of the text.
         """
         if ecg is None and text is None:
-            raise ValueError("MeritProcessor needs ecg=, text= or both.")
+            raise ValueError("MeritProcessor needs ecg=, text= or both")
         # These bypass the library's merge, which copies what it is given: a generator must stay the caller's.
         for_ecg = {name: kwargs.pop(name) for name in _EXTRACTOR_ARGUMENTS if name in kwargs}
         defaults: Any = self.valid_processor_kwargs
@@ -58,7 +58,7 @@ class MeritProcessor(ProcessorMixin):
         unknown = sorted(set(kwargs) - known - {"common_kwargs"})
         if unknown:
             raise ValueError(
-                f"MeritProcessor knows no argument {', '.join(unknown)}; ECGs go in as ecg=, text as text=."
+                f"MeritProcessor knows no argument {', '.join(unknown)}; ECGs go in as ecg=, text as text="
             )
         data: dict[str, Any] = {}
         if ecg is not None:

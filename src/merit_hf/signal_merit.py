@@ -12,9 +12,10 @@ import scipy  # scipy.signal itself loads on first use: it would add a tenth to 
 LARGEST_FACTOR = 1000  # of a change of rate; an odd rate such as 62.4725 Hz is met within 2e-6
 
 
-def has_signal(signal: np.ndarray) -> bool:
-    """Whether any row (rows, samples) takes more than one value; NaN counts as nothing."""
-    return bool((np.fmax.reduce(signal, axis=-1) > np.fmin.reduce(signal, axis=-1)).any())
+def has_signal(signal: np.ndarray, least: float = 0.0) -> bool:
+    """Whether any row (rows, samples) varies: by more than 0, and by `least` at least. NaN counts as nothing."""
+    spread = np.fmax.reduce(signal, axis=-1) - np.fmin.reduce(signal, axis=-1)
+    return bool(((spread > 0) & (spread >= least)).any())
 
 
 def bridge_gaps(signal: np.ndarray, finite: np.ndarray, max_gap: int) -> tuple[np.ndarray, np.ndarray]:
@@ -49,7 +50,7 @@ def rate_ratio(rate: float, wanted: float) -> tuple[int, int]:
     """Whole numbers (up, down) without common factor such that `wanted` = `rate` · up / down."""
     ratio = (Fraction(wanted) / Fraction(rate)).limit_denominator(LARGEST_FACTOR)
     if ratio == 0:
-        raise ValueError(f"sampling_rate {rate:g} Hz cannot be brought to {wanted:g} Hz; check both.")
+        raise ValueError(f"sampling_rate {rate:g} Hz cannot be brought to {wanted:g} Hz; check both")
     return ratio.numerator, ratio.denominator
 
 
@@ -125,7 +126,7 @@ def bandpass(signal: np.ndarray, rate: float, low: float, high: float, order: in
     if high >= rate / 2:
         raise ValueError(
             f"bandpass=({low:g}, {high:g}) Hz does not fit an ECG of {rate:g} Hz, which ends at {rate / 2:g} Hz. "
-            "Lower the upper edge of bandpass=."
+            "Lower the upper edge of bandpass="
         )
     sections = _butterworth(order, low, high, rate)
     # The library pads by its own rule, which a very short signal cannot satisfy.

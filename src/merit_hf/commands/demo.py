@@ -180,7 +180,7 @@ def draw_pictures(output: Path, seeds: int) -> None:
         signal=record.signal,
         sampling_rate=record.sampling_rate,
         lead_names=record.lead_names,
-        units=record.units,
+        units=str(record.units),
         record_id=row["ecg_id"],
     )
 

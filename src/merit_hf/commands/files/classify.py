@@ -124,12 +124,12 @@ def _zero_shot(arguments: ClassifyArguments) -> tuple[Any, dict[str, Any]]:
 
 def _task_prompts(task: str, source: str | None) -> dict[str, list[str]]:
     """The prompts of every code of a task. ValueError if packaged files have different codes for it."""
-    from merit_hf.evaluation.zero_shot.prompts import EVERY_TASK, load_prompts, packaged_prompts, select_prompts
+    from merit_hf.evaluation.zero_shot.prompts import EVERY_TASK, PACKAGED_PROMPTS, load_prompts, select_prompts
 
     if source is not None:
         prompts = load_prompts(source)
         return select_prompts(task, list(prompts.get(task) or prompts.get(EVERY_TASK, {})), source)[0]
-    having = {name: load_prompts(name) for name in packaged_prompts()}
+    having = {name: load_prompts(name) for name in PACKAGED_PROMPTS.names()}
     codes = {name: tuple(sorted(prompts[task])) for name, prompts in having.items() if task in prompts}
     if len(set(codes.values())) > 1:
         raise ValueError(f"task {task!r} has other labels in {', '.join(codes)}: choose one with --prompts")

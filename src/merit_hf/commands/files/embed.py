@@ -52,7 +52,7 @@ def main(arguments: EmbedArguments) -> None:
     import pyarrow.parquet as pq
 
     from merit_hf import __version__
-    from merit_hf.evaluation.whole_file import whole_file
+    from merit_hf.evaluation.atomic_file import atomic_file
 
     from .inference import answers, open_pipeline
 
@@ -70,7 +70,7 @@ def main(arguments: EmbedArguments) -> None:
         metadata={"model": arguments.model, "merit_hf": __version__},
     )
     num_done, size, rows = 0, 0, []
-    with whole_file(arguments.output) as file, pq.ParquetWriter(file, schema) as writer:
+    with atomic_file(arguments.output) as file, pq.ParquetWriter(file, schema) as writer:
         for source, record, embedding in answers(pipe, found, skipped, arguments.batch_size):
             if not all(map(math.isfinite, embedding)):
                 skipped.add(source.name, ValueError("the model's output is not finite numbers"))

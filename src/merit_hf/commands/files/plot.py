@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from tqdm import tqdm
 
 from merit_hf.command_line import option
-from merit_hf.evaluation.whole_file import whole_file
+from merit_hf.evaluation.atomic_file import atomic_file
 
 from .printing import FormOptions, Printer
 from .recordings import FILES_HELP, ReadingOptions, Source, find_paths, sources
@@ -113,7 +113,7 @@ def _draw_files(
     arguments: PlotArguments, found: Sequence[Source], outputs: Sequence[str], skipped: Skipped
 ) -> Iterator[tuple[Source, str]]:
     for position, figure in _figures(arguments, found, skipped):
-        with whole_file(outputs[position]) as file:
+        with atomic_file(outputs[position]) as file:
             figure.savefig(file, format=Path(outputs[position]).suffix[1:].lower())
         yield found[position], outputs[position]
 
@@ -122,7 +122,7 @@ def _draw_pages(arguments: PlotArguments, found: Sequence[Source], skipped: Skip
     from matplotlib.backends.backend_pdf import PdfPages
 
     written = []
-    with whole_file(arguments.output) as file:
+    with atomic_file(arguments.output) as file:
         with PdfPages(file) as pages:
             for position, figure in _figures(arguments, found, skipped):
                 pages.savefig(figure)

@@ -11,7 +11,7 @@ from typing import Literal
 from tqdm import tqdm
 
 from merit_hf.command_line import option
-from merit_hf.evaluation.whole_file import whole_file
+from merit_hf.evaluation.atomic_file import atomic_file
 
 # What reading or using an ECG raises if something is wrong with it; ImportError where its format needs a library.
 UNUSABLE = (ValueError, OSError, ImportError)
@@ -58,7 +58,7 @@ class Skipped:
             rows = csv.writer(text, lineterminator="\n")
             rows.writerow(["file", "reason"])
             rows.writerows(self.reasons)
-            with whole_file(self.options.skipped) as file:
+            with atomic_file(self.options.skipped) as file:
                 file.write(text.getvalue().encode())
         if not num_done:
             raise ValueError(f"nothing done: no input can be used ({len(self.reasons)} skipped)")

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from merit_hf.data.load.dataset import PretrainingDataset
 from merit_hf.data.row import record_from_row
-from merit_hf.pipeline_merit import inference_mode_of
+from merit_hf.pipeline_base_merit import inference_mode_of
 
 Encode = Callable[[Tensor, Tensor], Tensor]
 

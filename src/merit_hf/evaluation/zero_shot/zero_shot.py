@@ -25,13 +25,8 @@ from merit_hf.evaluation.predictions import Predictions, ScoreKind, predictions_
 from merit_hf.evaluation.results import Result
 from merit_hf.evaluation.targets import task_targets
 from merit_hf.modeling_merit import MeritModel, require_complete
-from merit_hf.pipeline_merit import (
-    contrast_prompts,
-    contrast_scores,
-    embed_prompts,
-    inference_mode_of,
-    require_text_tower,
-)
+from merit_hf.pipeline_base_merit import inference_mode_of
+from merit_hf.pipeline_merit import contrast_prompts, contrast_scores, embed_prompts, require_text_tower
 
 Ensemble = Literal["embedding", "score"]
 

@@ -63,6 +63,8 @@ def probabilities_of(logits: np.ndarray) -> np.ndarray:
 def validation_thresholds(validation: Predictions) -> dict[str, float]:
     """The threshold of the highest F1 on validation records, by label; for probabilities before calibration.
 
+    The pipeline `ecg-classification` brings it to the scale of the score that it gives.
+
     A label without positives there has one above all scores that were seen.
     """
     thresholds = best_f1_thresholds(validation.targets, validation.scores)
@@ -70,13 +72,20 @@ def validation_thresholds(validation: Predictions) -> dict[str, float]:
 
 
 def validation_calibration(validation: Predictions, method: CalibrationMethod) -> dict[str, Any] | None:
-    """What `MeritEcgConfig.calibration` holds, fitted on validation records; None for the method `"none"`."""
+    """What `MeritEcgConfig.calibration` holds, fitted on validation records; None for the method `"none"`.
+
+    A calibration must keep the order of a label's records, or its threshold would mean the contrary afterwards. So a
+    label that Platt's method would turn over, as its scores rank the validation records the wrong way, is left as it
+    is, like one without both classes there.
+    """
     if method == "none":
         return None
     fit = fit_temperature if method == "temperature" else fit_platt
     fitted = fit(validation.targets, validation.scores, validation.label_names)
+    in_order = fitted.slopes > 0
+    slopes, intercepts = np.where(in_order, fitted.slopes, 1.0), np.where(in_order, fitted.intercepts, 0.0)
 
     def by_label(values: np.ndarray) -> dict[str, float]:
         return dict(zip(validation.label_names, map(float, values), strict=True))
 
-    return {"method": method, "slopes": by_label(fitted.slopes), "intercepts": by_label(fitted.intercepts)}
+    return {"method": method, "slopes": by_label(slopes), "intercepts": by_label(intercepts)}
