@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from merit_hf.io import formats, known_formats, load_sample, read_ecg
+from merit_hf.io import formats, known_formats, load_sample, read_ecg, reading
 
 
 def test_every_format_offers_what_its_package_asks_for():
@@ -28,12 +28,12 @@ def test_a_new_format_is_a_new_file_and_nothing_else(tmp_path, monkeypatch):
         "    return EcgRecord(counts[None] / gain, 100, ('II',))\n"
     )
     monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
-    known_formats.cache_clear()
+    reading._packaged_formats.cache_clear()
     try:
         (tmp_path / "ecg").write_bytes(b"TOY" + bytes([1, 2, 4]))
         assert read_ecg(tmp_path / "ecg", gain=2.0).signal.tolist() == [[0.5, 1.0, 2.0]]
     finally:
-        known_formats.cache_clear()
+        reading._packaged_formats.cache_clear()
         sys.modules.pop("merit_hf.io.formats.toy", None)
         importlib.invalidate_caches()
 
