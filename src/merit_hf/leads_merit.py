@@ -75,7 +75,7 @@ def canonical_lead(name: str) -> str:
             `"aVR (inverted)"` and `"V4 (V4R)"`, are among the unknown.
     """
     if not isinstance(name, str):
-        raise ValueError(f"A lead name must be a string, got {name!r}. Pass lead_names=[...] such as {STANDARD_12}.")
+        raise ValueError(f"A lead name must be a string, got {name!r}. Pass lead_names=[...] such as {STANDARD_12}")
     key = _HARMLESS_REMARK.sub("", name.strip()).upper()
     for candidate in (key, _PREFIX.sub("", key)):
         if candidate in _ALIASES:
@@ -105,7 +105,7 @@ def canonical_leads(names: Sequence[str]) -> tuple[str, ...]:
         ValueError: a name is unknown, or two names mean the same lead.
     """
     if isinstance(names, str):
-        raise ValueError(f"lead_names must be a list of names, got the single string {names!r}. Write [{names!r}].")
+        raise ValueError(f"lead_names must be a list of names, got the single string {names!r}. Write [{names!r}]")
     if not isinstance(names, Iterable):
         raise ValueError(f"lead_names must be a list of names, got {names!r}")
     return _canonical_leads(tuple(str(name) if isinstance(name, np.str_) else name for name in names))
@@ -122,7 +122,7 @@ def derive_limb_lead(lead: str, lead_i: Any, lead_ii: Any) -> Any:
         lead_ii: samples of lead II, same shape and unit.
     """
     if lead not in LIMB_LEAD_WEIGHTS:
-        raise ValueError(f"Lead {lead!r} does not follow from I and II; only {', '.join(LIMB_LEAD_WEIGHTS)} do.")
+        raise ValueError(f"Lead {lead!r} does not follow from I and II; only {', '.join(LIMB_LEAD_WEIGHTS)} do")
     weight_i, weight_ii = LIMB_LEAD_WEIGHTS[lead]
     return weight_i * lead_i + weight_ii * lead_ii
 

@@ -55,11 +55,11 @@ def array_record(
         known: further fields of `EcgRecord`.
     """
     if sampling_rate is None:
-        raise ValueError(f"{path} does not say its sampling rate: pass sampling_rate= in Hz.")
+        raise ValueError(f"{path} does not say its sampling rate: pass sampling_rate= in Hz")
     if lead_names is None:
         raise ValueError(
             f"{path} does not name its leads: pass lead_names= in the order of its {signal.shape[0]} rows, "
-            f"for instance lead_names={list(STANDARD_12)}."
+            f"for instance lead_names={list(STANDARD_12)}"
         )
     signal = unmasked(signal)
     if signal.dtype.kind not in "fiu":
@@ -109,7 +109,7 @@ def leads_of_columns(path: str | PathLike[str], columns: Sequence[str]) -> tuple
             units.add(None)
         names.append(name)
     if len(units) > 1:
-        raise ValueError(f"{path}: its columns are in different units: {', '.join(columns)}. Bring them to one unit.")
+        raise ValueError(f"{path}: its columns are in different units: {', '.join(columns)}. Bring them to one unit")
     return positions, names, units.pop() if units else None
 
 

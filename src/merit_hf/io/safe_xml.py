@@ -142,7 +142,7 @@ def base64_bytes(path: str | PathLike[str], name: str, text: str | None) -> byte
     """Bytes written as base64, in lines or not; ValueError with `name`, the field they stand in, if they are not."""
     packed = "".join((text or "").split()).rstrip("=")
     if not packed:
-        raise ValueError(f"{path}: {name} is empty, expected samples as base64.")
+        raise ValueError(f"{path}: {name} is empty, expected samples as base64")
     try:
         return base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
     except (binascii.Error, ValueError) as error:  # the latter for characters beyond ASCII

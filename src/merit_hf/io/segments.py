@@ -108,7 +108,7 @@ def joined_segments(
         each row, None where not every row is made of whole counts.
     """
     if not segments:
-        raise ValueError(f"{path} holds no ECG lead.")
+        raise ValueError(f"{path} holds no ECG lead")
     check_sampling_rate(sampling_rate)
     first = min(segment.start for segment in segments)
     spans = {(segment.start, len(segment.values)) for segment in segments}
@@ -116,7 +116,7 @@ def joined_segments(
     offsets = [(segment.start - first) * sampling_rate for segment in segments]
     if max(offsets) > longest:
         raise ValueError(
-            f"{path}: its leads were recorded {max(offsets) / sampling_rate:.6g} s apart, too far for one ECG."
+            f"{path}: its leads were recorded {max(offsets) / sampling_rate:.6g} s apart, too far for one ECG"
         )
     starts = [round(offset) for offset in offsets]
     num_samples = max(start + len(segment.values) for start, segment in zip(starts, segments, strict=True))
@@ -127,7 +127,7 @@ def joined_segments(
     for start, segment in zip(starts, segments, strict=True):
         place = names.index(segment.lead), slice(start, start + len(segment.values))
         if taken[place].any():
-            raise ValueError(f"{path} holds lead {segment.lead} twice at the same time.")
+            raise ValueError(f"{path} holds lead {segment.lead} twice at the same time")
         signal[place] = segment.values
         taken[place] = True
         gains[segment.lead].add(segment.adc_gain)

@@ -102,9 +102,9 @@ def read(
     """
     facts, groups = _content(path)
     if not groups:
-        raise ValueError(f"{path} is a DICOM file without waveforms (modality {facts['modality']}).")
+        raise ValueError(f"{path} is a DICOM file without waveforms (modality {facts['modality']})")
     if group is not None and not 0 <= group < len(groups):
-        raise ValueError(f"{path}: group={group}, but the file has {len(groups)} groups, counted from 0.")
+        raise ValueError(f"{path}: group={group}, but the file has {len(groups)} groups, counted from 0")
     chosen = _chosen(path, groups) if group is None else [groups[group]]
     big_endian = bool(facts["big_endian"])
     other_signals: list[str] = []
@@ -114,7 +114,7 @@ def read(
         segments += found
         other_signals += others
     if not segments:
-        raise ValueError(f"{path} holds no ECG lead, only {', '.join(other_signals) or 'empty groups'}.")
+        raise ValueError(f"{path} holds no ECG lead, only {', '.join(other_signals) or 'empty groups'}")
     signal, lead_names, adc_gain = joined_segments(path, segments, chosen[0].sampling_rate)
     metadata: dict[str, Any] = {"format": NAME}
     if others_left := [str(each) for each in groups if not any(each is one for one in chosen)]:
@@ -263,19 +263,19 @@ def _counts(path: Path, group: _Group, big_endian: bool) -> tuple[np.ndarray, np
     kind = _SAMPLE_TYPES.get((group.bits, group.interpretation))
     if kind is None:
         known = ", ".join(f"{bits} bits {name}" for bits, name in _SAMPLE_TYPES)
-        raise ValueError(f"{path}: samples of {group.bits} bits {group.interpretation}, expected one of {known}.")
+        raise ValueError(f"{path}: samples of {group.bits} bits {group.interpretation}, expected one of {known}")
     dtype = np.dtype(kind).newbyteorder(">" if big_endian else "<")
     size = group.num_samples * group.num_channels * dtype.itemsize
     if size <= 0 or len(group.channels) != group.num_channels or not size <= len(group.data) <= size + 1:
         raise ValueError(
             f"{path}: group {group} describes {len(group.channels)} channels and has {len(group.data)} bytes of "
-            f"samples, expected {size}."
+            f"samples, expected {size}"
         )
     counts = np.frombuffer(group.data[:size], dtype=dtype).reshape(group.num_samples, group.num_channels)
     missing = np.zeros(counts.shape, dtype=bool)
     if group.padding is not None:
         if len(group.padding) < dtype.itemsize:
-            raise ValueError(f"{path}: the padding value of group {group} has {len(group.padding)} bytes.")
+            raise ValueError(f"{path}: the padding value of group {group} has {len(group.padding)} bytes")
         missing = counts == np.frombuffer(group.padding[: dtype.itemsize], dtype=dtype)[0]
     return counts, missing
 
@@ -290,20 +290,18 @@ def _segments(
     for column, channel in enumerate(group.channels):
         coded, named = _coded_lead(channel), _named_lead(channel)
         if coded and named and coded != named:
-            raise ValueError(
-                f"{path}: channel {column} has the code of lead {coded} and the name {channel.meaning!r}."
-            )
+            raise ValueError(f"{path}: channel {column} has the code of lead {coded} and the name {channel.meaning!r}")
         name = coded or channel.meaning or channel.code or f"channel {column}"
         lead = recognised_lead(path, name, channel.units, skip_unknown_leads=skip_unknown_leads)
         if lead is None:
             others.append(f"{name} [{channel.units}]")
             continue
         if channel.sensitivity is None or not is_voltage(channel.units):
-            raise ValueError(f"{path}: lead {lead} has no sensitivity, which would say what its counts mean.")
+            raise ValueError(f"{path}: lead {lead} has no sensitivity, which would say what its counts mean")
         step = channel.sensitivity * channel.correction
         if not (np.isfinite(step) and step != 0 and np.isfinite(channel.baseline)):
             raise ValueError(
-                f"{path}: lead {lead} has {step:g} {channel.units} a count and baseline {channel.baseline:g}."
+                f"{path}: lead {lead} has {step:g} {channel.units} a count and baseline {channel.baseline:g}"
             )
         stored = counts[:, column]
         if stored.dtype.itemsize == 2 and stored.dtype.kind == "i":

@@ -159,16 +159,16 @@ def _layout(path: Path) -> _Layout:
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES)
         if head[:8] not in (_EDF_VERSION, _BDF_VERSION):
-            raise ValueError(f"{path} begins with {head[:8]!r}, not like EDF or BDF.")
+            raise ValueError(f"{path} begins with {head[:8]!r}, not like EDF or BDF")
         if len(head) < _HEADER_BYTES:
-            raise ValueError(f"{path} is cut off in its header, after {len(head)} bytes.")
+            raise ValueError(f"{path} is cut off in its header, after {len(head)} bytes")
         num_signals = _whole(path, "number of signals", head[252:256])
         header_size = _whole(path, "size of the header", head[184:192])
         if num_signals < 1 or header_size != _HEADER_BYTES * (num_signals + 1):
-            raise ValueError(f"{path}: a header of {header_size} bytes does not fit {num_signals} signals.")
+            raise ValueError(f"{path}: a header of {header_size} bytes does not fit {num_signals} signals")
         columns = file.read(header_size - _HEADER_BYTES)
     if len(columns) < header_size - _HEADER_BYTES:
-        raise ValueError(f"{path} is cut off in its header, after {_HEADER_BYTES + len(columns)} bytes.")
+        raise ValueError(f"{path} is cut off in its header, after {_HEADER_BYTES + len(columns)} bytes")
     signals = tuple(_signal(path, columns, num_signals, row) for row in range(num_signals))
     if not any(signal.samples for signal in signals):
         raise ValueError(f"{path} says that a record holds no samples of its {num_signals} signals")
@@ -241,14 +241,14 @@ def _onsets(path: Path, layout: _Layout) -> np.ndarray:
     """Seconds at which each record begins; EDF+ writes them at the beginning of the first signal of annotations."""
     row = next((at for at, signal in enumerate(layout.signals) if signal.is_annotation), None)
     if row is None:
-        raise ValueError(f"{path} is an interrupted recording, but has no annotations that say when each part began.")
+        raise ValueError(f"{path} is an interrupted recording, but has no annotations that say when each part began")
     stored = np.memmap(path, np.uint8, "r", layout.header_size, (layout.num_records, layout.record_size))
     notes = stored[:, _bytes_of(layout, row)]
     onsets = []
     for number, note in enumerate(notes, start=1):
         found = _ONSET.match(note.tobytes())
         if found is None:
-            raise ValueError(f"{path}: data record {number} does not say when it began.")
+            raise ValueError(f"{path}: data record {number} does not say when it began")
         onsets.append(float(found[0]))
     return np.array(onsets)
 
@@ -265,10 +265,10 @@ def _with_gaps(path: Path, signal: np.ndarray, onsets: np.ndarray, layout: _Layo
     exact_starts = np.round((onsets - onsets[0]) * (per_record / layout.duration))
     for number, (before, start) in enumerate(pairwise(exact_starts.tolist()), start=2):
         if not start >= before + per_record:
-            raise ValueError(f"{path}: data record {number} begins before the one before it has ended.")
+            raise ValueError(f"{path}: data record {number} begins before the one before it has ended")
     if exact_starts[-1] > _MAX_GAP * signal.shape[1]:
         raise ValueError(
-            f"{path}: its parts lie {onsets[-1] - onsets[0]:.6g} s apart, too far to fill the gaps; cut it first."
+            f"{path}: its parts lie {onsets[-1] - onsets[0]:.6g} s apart, too far to fill the gaps; cut it first"
         )
     starts = exact_starts.astype(np.int64)
     filled = np.full((len(signal), int(starts[-1]) + per_record), np.nan)
@@ -325,7 +325,7 @@ def _row(path: Path, channel: int | str, labels: list[str]) -> int:
         return labels.index(channel)
     if not isinstance(channel, str) and 0 <= channel < len(labels):
         return int(channel)
-    raise ValueError(f"{path}: channels= names {channel!r}, but the file has {', '.join(labels)}.")
+    raise ValueError(f"{path}: channels= names {channel!r}, but the file has {', '.join(labels)}")
 
 
 def _physical(

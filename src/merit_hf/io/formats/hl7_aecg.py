@@ -47,7 +47,7 @@ def read(path: Path, *, include_patient: bool = False, skip_unknown_leads: bool 
     """
     document = parse_xml(path)
     if document.tag != _ROOT:
-        raise ValueError(f"{path} is XML with the root element {document.tag!r}, expected {_ROOT!r}.")
+        raise ValueError(f"{path} is XML with the root element {document.tag!r}, expected {_ROOT!r}")
     series = _rhythm_series(path, document)
     other_signals: list[str] = []
     stretches: dict[float, list[LeadSegment]] = {}  # by sampling rate
@@ -56,10 +56,10 @@ def read(path: Path, *, include_patient: bool = False, skip_unknown_leads: bool 
         stretches.setdefault(rate, []).extend(segments)
         other_signals += others
     if not any(stretches.values()):
-        raise ValueError(f"{path} holds no ECG lead{_listed(other_signals)}.")
+        raise ValueError(f"{path} holds no ECG lead{_listed(other_signals)}")
     if len(stretches) > 1:
         rates = ", ".join(f"{rate:g}" for rate in sorted(stretches))
-        raise ValueError(f"{path}: its leads are sampled at different rates ({rates} Hz), expected one.")
+        raise ValueError(f"{path}: its leads are sampled at different rates ({rates} Hz), expected one")
     (sampling_rate, segments), *_ = stretches.items()
     signal, lead_names, adc_gain = joined_segments(path, segments, sampling_rate)
 
@@ -102,7 +102,7 @@ def _rhythm_series(path: Path, document: Element) -> Element:
     rhythms = [each for each in series if _attribute(each, "code", "code") == "RHYTHM"]
     if not rhythms:
         codes = ", ".join(str(_attribute(each, "code", "code")) for each in series) or "no series at all"
-        raise ValueError(f"{path} holds no rhythm waveforms, expected a series with the code RHYTHM, found {codes}.")
+        raise ValueError(f"{path} holds no rhythm waveforms, expected a series with the code RHYTHM, found {codes}")
     return max(rhythms, key=lambda each: len(each.findall("component/sequenceSet/component/sequence")))
 
 
@@ -114,13 +114,13 @@ def _segments(path: Path, sequences: Element, skip_unknown_leads: bool) -> tuple
         code = _attribute(sequence, "code", "code")
         value = sequence.find("value")
         if code is None or value is None:
-            raise ValueError(f"{path}: a sequence lacks its {'code' if code is None else 'value'}.")
+            raise ValueError(f"{path}: a sequence lacks its {'code' if code is None else 'value'}")
         if code in _TIME_CODES:
             timing = _timing(path, value)
         else:
             waveforms.append((code, value))
     if timing is None:
-        raise ValueError(f"{path}: a set of sequences says no times, expected {' or '.join(_TIME_CODES)}.")
+        raise ValueError(f"{path}: a set of sequences says no times, expected {' or '.join(_TIME_CODES)}")
     rate, start = timing
     segments: list[LeadSegment] = []
     others: list[str] = []
@@ -135,7 +135,7 @@ def _segments(path: Path, sequences: Element, skip_unknown_leads: bool) -> tuple
     lengths = {segment.lead: len(segment.values) for segment in segments}
     if len(set(lengths.values())) > 1:
         seen = ", ".join(f"{lead} {length}" for lead, length in lengths.items())
-        raise ValueError(f"{path}: leads recorded together differ in their number of samples ({seen}).")
+        raise ValueError(f"{path}: leads recorded together differ in their number of samples ({seen})")
     return rate, segments, others
 
 
@@ -144,7 +144,7 @@ def _timing(path: Path, value: Element) -> tuple[float, float]:
     unit = _attribute(value, "increment", "unit") or "s"
     increment = number(path, "the increment of time", _attribute(value, "increment", "value"))
     if unit not in _SECONDS or increment <= 0:
-        raise ValueError(f"{path}: the increment of time is {increment:g} {unit!r}, expected a time in s, ms or us.")
+        raise ValueError(f"{path}: the increment of time is {increment:g} {unit!r}, expected a time in s, ms or us")
     rate = 1 / _SECONDS[unit] / increment
     if abs(rate - round(rate)) < 1e-5 * rate:  # 0.00333333 s stands for 300 Hz
         rate = float(round(rate))
@@ -153,11 +153,11 @@ def _timing(path: Path, value: Element) -> tuple[float, float]:
         try:
             clock = datetime.strptime(stamp[1], "%Y%m%d%H%M%S")
         except ValueError:
-            raise ValueError(f"{path}: the first sample's time {head!r} is no date and time.") from None
+            raise ValueError(f"{path}: the first sample's time {head!r} is no date and time") from None
         return rate, (clock - datetime(1970, 1, 1)).total_seconds() + float(stamp[2] or 0)
     head_unit = _attribute(value, "head", "unit") or "s"
     if head_unit not in _SECONDS:
-        raise ValueError(f"{path}: the first sample's time is in {head_unit!r}, expected s, ms or us.")
+        raise ValueError(f"{path}: the first sample's time is in {head_unit!r}, expected s, ms or us")
     if re.match(r"^\d{8,12}$", head):  # a date without seconds
         return rate, 0.0
     return rate, number(path, "the first sample's time", head) * _SECONDS[head_unit]
@@ -169,9 +169,9 @@ def _values(path: Path, code: str, value: Element, units: str) -> tuple[np.ndarr
     origin = number(path, f"the origin of {code}", _attribute(value, "origin", "value") or "0")
     origin_units = _attribute(value, "origin", "unit") or units
     if scale == 0:
-        raise ValueError(f"{path}: the scale of {code} is 0.")
+        raise ValueError(f"{path}: the scale of {code} is 0")
     if origin and origin_units != units:
-        raise ValueError(f"{path}: {code} has its origin in {origin_units!r} and its scale in {units!r}.")
+        raise ValueError(f"{path}: {code} has its origin in {origin_units!r} and its scale in {units!r}")
     words = (text_of(value, "digits") or "").split()
     try:
         digits = np.array(words, dtype=np.float64)

@@ -69,7 +69,7 @@ def read(
     if units is None and adc_gain is None and looks_like_counts(signal):
         raise ValueError(
             f"{path} holds whole numbers without their unit: pass units=, or adc_gain= in counts per mV "
-            "(1000 in most PhysioNet Challenge files), or put the record's header beside it."
+            "(1000 in most PhysioNet Challenge files), or put the record's header beside it"
         )
     return array_record(
         path,
@@ -96,9 +96,9 @@ def _variables(path: Path) -> dict[str, Any]:
     content = path.read_bytes()
     version = mat_version(content)
     if version == 7:
-        raise ValueError(f"{path} is of MATLAB's version 7.3; save it with save(..., '-v7').")
+        raise ValueError(f"{path} is of MATLAB's version 7.3; save it with save(..., '-v7')")
     if version is None:
-        raise ValueError(f"{path} is no MATLAB file: it begins with {content[:20]!r}.")
+        raise ValueError(f"{path} is no MATLAB file: it begins with {content[:20]!r}")
     loaded = read_variables(path, content)
     variables: dict[str, Any] = {}
     for name, value in loaded.items():
@@ -114,7 +114,7 @@ def _signal(path: Path, variables: dict[str, Any], chosen: str | None) -> tuple[
     listed = ", ".join(f"{name} {np.shape(value)}" for name, value in variables.items()) or "none"
     if chosen is not None:
         if chosen not in variables or not _is_numeric(variables[chosen]):
-            raise ValueError(f"{path} has no matrix variable={chosen!r}, only {listed}.")
+            raise ValueError(f"{path} has no matrix variable={chosen!r}, only {listed}")
         return np.atleast_2d(variables[chosen]), None
     arrays = {
         name: np.asarray(value) for name, value in variables.items() if _is_numeric(value) and np.size(value) > 1
@@ -127,7 +127,7 @@ def _signal(path: Path, variables: dict[str, Any], chosen: str | None) -> tuple[
     if leads:
         lengths = {len(arrays[name]) for name in leads}
         if len(lengths) > 1:
-            raise ValueError(f"{path}: its leads differ in length ({listed}).")
+            raise ValueError(f"{path}: its leads differ in length ({listed})")
         unclear = [
             name for name, value in arrays.items() if value.ndim == 1 and name not in leads and may_be_lead(name)
         ]
@@ -136,7 +136,7 @@ def _signal(path: Path, variables: dict[str, Any], chosen: str | None) -> tuple[
         return np.stack([arrays[name] for name in leads]), leads
     matrices = [value for value in arrays.values() if value.ndim == 2]
     if len(matrices) != 1:
-        raise ValueError(f"{path} does not say which variable is the ECG: pass variable=, one of {listed}.")
+        raise ValueError(f"{path} does not say which variable is the ECG: pass variable=, one of {listed}")
     return matrices[0], None
 
 

@@ -48,11 +48,11 @@ def read(
     """
     document = parse_xml(path)
     if document.tag != _ROOT:
-        raise ValueError(f"{path} is XML with the root element {document.tag!r}, expected {_ROOT!r}.")
+        raise ValueError(f"{path} is XML with the root element {document.tag!r}, expected {_ROOT!r}")
     waveform = _rhythm(path, document)
     exponent = number(path, "SampleExponent", text_of(waveform, "SampleExponent") or "0")
     if abs(exponent) > 9:
-        raise ValueError(f"{path}: SampleExponent is {exponent:g}, expected a small power of ten.")
+        raise ValueError(f"{path}: SampleExponent is {exponent:g}, expected a small power of ten")
     sampling_rate = number(path, "SampleBase", text_of(waveform, "SampleBase")) * 10.0**exponent
 
     segments: list[LeadSegment] = []
@@ -81,7 +81,7 @@ def read(
                 damaged.append(lead)
     # Files that other programs write carry no true checksum in any lead; one that holds in some leads was meant.
     if damaged and intact:
-        raise ValueError(f"{path}: damaged, the checksum LeadDataCRC32 does not hold for {', '.join(damaged)}.")
+        raise ValueError(f"{path}: damaged, the checksum LeadDataCRC32 does not hold for {', '.join(damaged)}")
     signal, lead_names, adc_gain = joined_segments(path, segments, sampling_rate)
     stored_leads = lead_names
     if derive_leads:
@@ -123,7 +123,7 @@ def _rhythm(path: Path, document: Element) -> Element:
     rhythms = [each for each in waveforms if (text_of(each, "WaveformType") or "").lower() == "rhythm"]
     if not rhythms:
         types = ", ".join(str(text_of(each, "WaveformType")) for each in waveforms) or "no waveform at all"
-        raise ValueError(f"{path} holds no rhythm waveform, expected WaveformType Rhythm, found {types}.")
+        raise ValueError(f"{path} holds no rhythm waveform, expected WaveformType Rhythm, found {types}")
     return max(rhythms, key=lambda each: len(each.findall("LeadData")))
 
 
@@ -131,17 +131,17 @@ def _segment(path: Path, stored: Element, lead: str, units: str) -> tuple[LeadSe
     """One lead with its samples, and the bytes they were stored as."""
     size = number(path, f"LeadSampleSize of {lead}", text_of(stored, "LeadSampleSize") or "2")
     if size != 2:
-        raise ValueError(f"{path}: LeadSampleSize of {lead} is {size:g} bytes, expected 2.")
+        raise ValueError(f"{path}: LeadSampleSize of {lead} is {size:g} bytes, expected 2")
     data = base64_bytes(path, f"WaveFormData of {lead}", text_of(stored, "WaveFormData"))
     for field, found in (("LeadByteCountTotal", len(data)), ("LeadSampleCountTotal", len(data) / 2)):
         stated = text_of(stored, field)
         if stated is not None and number(path, f"{field} of {lead}", stated) != found:
-            raise ValueError(f"{path}: {field} of {lead} is {stated}, but WaveFormData holds {found:g}.")
+            raise ValueError(f"{path}: {field} of {lead} is {stated}, but WaveFormData holds {found:g}")
     if len(data) % 2:
-        raise ValueError(f"{path}: WaveFormData of {lead} holds {len(data)} bytes, expected 2 a sample.")
+        raise ValueError(f"{path}: WaveFormData of {lead} holds {len(data)} bytes, expected 2 a sample")
     scale = number(path, f"LeadAmplitudeUnitsPerBit of {lead}", text_of(stored, "LeadAmplitudeUnitsPerBit"))
     if scale <= 0:
-        raise ValueError(f"{path}: LeadAmplitudeUnitsPerBit of {lead} is {scale:g}, expected a positive number.")
+        raise ValueError(f"{path}: LeadAmplitudeUnitsPerBit of {lead} is {scale:g}, expected a positive number")
     start = number(path, f"LeadTimeOffset of {lead}", text_of(stored, "LeadTimeOffset") or "0") / 1000
     values = to_millivolts(with_missing_counts(np.frombuffer(data, dtype="<i2")) * scale, units)
     return LeadSegment(lead, values, start, 1 / to_millivolts(scale, units)), data

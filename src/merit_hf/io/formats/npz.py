@@ -56,7 +56,7 @@ def read(
         ) from error
     if "signal" not in entries:
         raise ValueError(
-            f"{path} has no entry 'signal' but {', '.join(entries) or 'none'}; save signal=(leads, samples)."
+            f"{path} has no entry 'signal' but {', '.join(entries) or 'none'}; save signal=(leads, samples)"
         )
 
     def number(name: str) -> float | None:

@@ -49,7 +49,7 @@ def read(
     if {"signal", "num_samples"} <= set(table.column_names):
         raise ValueError(
             f"{path} is a part of a corpus with {table.num_rows} ECGs, not one ECG. "
-            "Open the folder with merit_hf.data.load_corpus and a row with merit_hf.data.record_from_row."
+            "Open the folder with merit_hf.data.load_corpus and a row with merit_hf.data.record_from_row"
         )
     stated = {
         key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
@@ -60,9 +60,9 @@ def read(
     columns = [table.column(position) for position in positions]
     for name, column in zip(found_names, columns, strict=True):
         if not (pyarrow.types.is_floating(column.type) or pyarrow.types.is_integer(column.type)):
-            raise ValueError(f"{path}: column {name!r} holds {column.type}, expected the samples of a lead.")
+            raise ValueError(f"{path}: column {name!r} holds {column.type}, expected the samples of a lead")
     if not columns:
-        raise ValueError(f"{path} has no column that could be a lead.")
+        raise ValueError(f"{path} has no column that could be a lead")
     units = agreed(path, "units", units, found_units or stated.get("units"))
     if units is None and any(pyarrow.types.is_integer(column.type) for column in columns):
         raise ValueError(f"{path} holds whole numbers without their unit: pass units= ('uV', 'mV' ...)")

@@ -58,26 +58,24 @@ def read(
     """
     document = parse_xml(path)
     if document.tag != _ROOT:
-        raise ValueError(f"{path} is XML with the root element {document.tag!r}, expected {_ROOT!r}.")
+        raise ValueError(f"{path} is XML with the root element {document.tag!r}, expected {_ROOT!r}")
     kind, version = text_of(document, "documentinfo/documenttype"), text_of(document, "documentinfo/documentversion")
     if kind not in _TYPES or not _VERSION.match(version or ""):
-        raise ValueError(
-            f"{path} is of type {kind} {version}, expected {' or '.join(_TYPES)} in version 1.03 or 1.04."
-        )
+        raise ValueError(f"{path} is of type {kind} {version}, expected {' or '.join(_TYPES)} in version 1.03 or 1.04")
     characteristics = document.find("dataacquisition/signalcharacteristics")
     waveforms = document.find("waveforms/parsedwaveforms")
     if characteristics is None or waveforms is None:
         absent = "signalcharacteristics" if characteristics is None else "parsedwaveforms"
-        raise ValueError(f"{path} lacks its element {absent}.")
+        raise ValueError(f"{path} lacks its element {absent}")
     sampling_rate = _stated(path, waveforms, "samplespersecond", characteristics, "samplingrate")
     resolution = _stated(path, waveforms, "resolution", characteristics, "resolution", "signalresolution")
     if not (sampling_rate > 0 and resolution > 0):
-        raise ValueError(f"{path}: {sampling_rate:g} Hz and {resolution:g} uV per count, expected positive numbers.")
+        raise ValueError(f"{path}: {sampling_rate:g} Hz and {resolution:g} uV per count, expected positive numbers")
     names = _lead_names(path, waveforms, characteristics)
     milliseconds = number(path, "durationperchannel", waveforms.get("durationperchannel"))
     num_samples = round(milliseconds * sampling_rate / 1000)
     if not 0 < num_samples <= _MOST_SAMPLES:
-        raise ValueError(f"{path}: durationperchannel is {milliseconds:g} ms, expected the length of an ECG.")
+        raise ValueError(f"{path}: durationperchannel is {milliseconds:g} ms, expected the length of an ECG")
     counts = _counts(path, waveforms, names, num_samples)
 
     calibration = 0 if keep_calibration else _calibration_samples(counts, resolution)
@@ -130,7 +128,7 @@ def _stated(path: Path, waveforms: Element, attribute: str, characteristics: Ele
     found = {number(path, fields[0], value) for value in values if value is not None}
     if len(found) != 1:
         seen = " and ".join(f"{value:g}" for value in sorted(found)) or "missing"
-        raise ValueError(f"{path}: {fields[0]} is {seen}, expected one number.")
+        raise ValueError(f"{path}: {fields[0]} is {seen}, expected one number")
     return found.pop()
 
 
@@ -139,21 +137,21 @@ def _lead_names(path: Path, waveforms: Element, characteristics: Element) -> lis
     if labels := (waveforms.get("leadlabels") or "").split():
         count = number(path, "numberofleads", waveforms.get("numberofleads") or str(len(labels)))
         if not 0 < count <= len(labels):
-            raise ValueError(f"{path}: numberofleads is {count:g}, but leadlabels are {' '.join(labels)}.")
+            raise ValueError(f"{path}: numberofleads is {count:g}, but leadlabels are {' '.join(labels)}")
         return labels[: int(count)]
     lead_set = text_of(characteristics, "leadset") or text_of(characteristics, "acquisitiontype")
     if lead_set not in _STANDARD_LEAD_SETS:
-        raise ValueError(f"{path} does not name its leads; its lead set is {lead_set}, expected STD-12 or 10-WIRE.")
+        raise ValueError(f"{path} does not name its leads; its lead set is {lead_set}, expected STD-12 or 10-WIRE")
     return list(STANDARD_12)
 
 
 def _counts(path: Path, waveforms: Element, names: list[str], num_samples: int) -> np.ndarray:
     """Samples as stored, int64 (leads, samples)."""
     if (encoding := waveforms.get("dataencoding")) != "Base64":
-        raise ValueError(f"{path}: dataencoding is {encoding!r}, expected 'Base64'.")
+        raise ValueError(f"{path}: dataencoding is {encoding!r}, expected 'Base64'")
     bits = waveforms.get("bitspersample") or waveforms.get("nbitspersample") or "16"
     if bits != "16":
-        raise ValueError(f"{path}: {bits!r} bits per sample, expected 16.")
+        raise ValueError(f"{path}: {bits!r} bits per sample, expected 16")
     data = base64_bytes(path, "parsedwaveforms", text_of(waveforms))
     method = waveforms.get("compressmethod") or waveforms.get("compression") or "Uncompressed"
     if (waveforms.get("compressflag") or "").lower() == "false":
@@ -161,16 +159,16 @@ def _counts(path: Path, waveforms: Element, names: list[str], num_samples: int) 
     if method == "XLI":
         return _with_limb_leads(names, _xli(path, data, len(names), num_samples))
     if method.lower() not in ("uncompressed", "none"):
-        raise ValueError(f"{path}: compression is {method!r}, expected 'XLI' or none.")
+        raise ValueError(f"{path}: compression is {method!r}, expected 'XLI' or none")
     if len(data) != 2 * num_samples * len(names):
         raise ValueError(
-            f"{path}: {len(data)} bytes of samples, expected 2 x {num_samples} samples x {len(names)} leads."
+            f"{path}: {len(data)} bytes of samples, expected 2 x {num_samples} samples x {len(names)} leads"
         )
     counts = np.frombuffer(data, dtype="<i2").reshape(len(names), num_samples).astype(np.int64)
     if {"I", "II", "III"} <= set(names):
         i, ii, iii = (counts[names.index(lead)] for lead in ("I", "II", "III"))
         if np.abs(iii - (ii - i)).mean() > np.abs(iii).mean() + 1:
-            raise ValueError(f"{path}: its lead III is not II - I, so that it is unclear how limb leads are stored.")
+            raise ValueError(f"{path}: its lead III is not II - I, so that it is unclear how limb leads are stored")
     return counts
 
 
@@ -183,18 +181,18 @@ def _xli(path: Path, data: bytes, num_leads: int, num_samples: int) -> np.ndarra
         size = int.from_bytes(header[:4], "little", signed=True)
         chunk, offset = data[offset : offset + size], offset + max(size, 0)
         if len(header) < 8 or size <= 0 or len(chunk) < size:
-            raise ValueError(f"{path}: damaged or truncated in the samples of lead {row + 1} of {num_leads}.")
+            raise ValueError(f"{path}: damaged or truncated in the samples of lead {row + 1} of {num_leads}")
         packed = _lzw(path, chunk, 2 * num_samples)
         # High bytes first, then low bytes. The last delta is of no use: its low byte may be missing.
         if len(packed) not in (2 * num_samples - 1, 2 * num_samples):
             raise ValueError(
-                f"{path}: damaged, lead {row + 1} of {num_leads} does not have the {num_samples} samples announced."
+                f"{path}: damaged, lead {row + 1} of {num_leads} does not have the {num_samples} samples announced"
             )
         halves = np.frombuffer(packed.ljust(2 * num_samples, b"\0"), dtype=np.uint8).reshape(2, num_samples)
         deltas = (halves[0].astype(np.uint16) << 8 | halves[1]).view(np.int16).astype(np.int64)
         leads[row] = _undo_deltas(deltas, int.from_bytes(header[6:8], "little", signed=True))
     if leads.min() < -0x8000 or leads.max() > 0x7FFF:
-        raise ValueError(f"{path}: damaged, its samples do not fit into 16 bits.")
+        raise ValueError(f"{path}: damaged, its samples do not fit into 16 bits")
     return leads
 
 
@@ -215,7 +213,7 @@ def _lzw(path: Path, chunk: bytes, longest: int) -> bytes:
         elif code == len(table) and previous:
             piece = previous + previous[:1]
         else:
-            raise ValueError(f"{path}: damaged, the compressed samples use a code before they define it.")
+            raise ValueError(f"{path}: damaged, the compressed samples use a code before they define it")
         if previous and len(table) <= _LAST_CODE:
             table.append(previous + piece[:1])
         pieces.append(piece)

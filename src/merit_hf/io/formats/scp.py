@@ -92,12 +92,12 @@ def _chosen(path: Path, rhythm: Rhythm, given: Sequence[str] | None) -> tuple[li
     numbers = [lead.identifier for lead in rhythm.leads]
     if given is not None:
         if len(given) != len(numbers):
-            raise ValueError(f"{path}: {len(given)} lead_names= for {len(numbers)} leads.")
+            raise ValueError(f"{path}: {len(given)} lead_names= for {len(numbers)} leads")
         return list(range(len(given))), list(given), []
     if 0 in numbers:
         raise ValueError(
             f"{path} does not say what its {len(numbers)} leads are (numbers {', '.join(map(str, numbers))}): "
-            "pass lead_names=, one a lead."
+            "pass lead_names=, one a lead"
         )
     longest: dict[str, int] = {}
     for row, lead in enumerate(rhythm.leads):
@@ -107,7 +107,7 @@ def _chosen(path: Path, rhythm: Rhythm, given: Sequence[str] | None) -> tuple[li
             longest[name] = row
     rows = sorted(longest.values())
     if not rows:
-        raise ValueError(f"{path} has no lead that is known (numbers {', '.join(map(str, numbers))}).")
+        raise ValueError(f"{path} has no lead that is known (numbers {', '.join(map(str, numbers))})")
     left_out = [
         f"lead {lead.identifier} [samples {lead.first} to {lead.last}]"
         for row, lead in enumerate(rhythm.leads)

@@ -139,7 +139,7 @@ def _chosen_rows(path: Path, channels: Sequence[int | str] | None, names: list[s
         elif not isinstance(channel, str) and 0 <= channel < len(names):
             rows.append(int(channel))
         else:
-            raise ValueError(f"{path}: channels= names {channel!r}, but the record has {', '.join(names)}.")
+            raise ValueError(f"{path}: channels= names {channel!r}, but the record has {', '.join(names)}")
     return rows
 
 

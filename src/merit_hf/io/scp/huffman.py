@@ -59,19 +59,19 @@ def check_tables(tables: Sequence[HuffmanTable]) -> None:
     """ValueError if no text can be decoded with certainty: a code that begins another, or impossible lengths."""
     for number, table in enumerate(tables, start=1):
         if not table:
-            raise ValueError(f"Huffman table {number} has no codes.")
+            raise ValueError(f"Huffman table {number} has no codes")
         for code in table:
             value_bits = code.total_bits - code.prefix_bits
             if not (1 <= code.prefix_bits <= _MAX_PREFIX_BITS and 0 <= value_bits <= _MAX_VALUE_BITS):
                 raise ValueError(
-                    f"Huffman table {number} has a code of {code.prefix_bits} bits, {code.total_bits} with its value."
+                    f"Huffman table {number} has a code of {code.prefix_bits} bits, {code.total_bits} with its value"
                 )
             if code.switches_table and not 1 <= code.base_value <= len(tables):
-                raise ValueError(f"Huffman table {number} switches to table {code.base_value} of {len(tables)}.")
+                raise ValueError(f"Huffman table {number} switches to table {code.base_value} of {len(tables)}")
         prefixes = sorted(code.prefix for code in table)
         for shorter, longer in pairwise(prefixes):
             if longer.startswith(shorter):
-                raise ValueError(f"Huffman table {number} is ambiguous: {longer} begins with {shorter}.")
+                raise ValueError(f"Huffman table {number} is ambiguous: {longer} begins with {shorter}")
 
 
 def decode_huffman(data: bytes, tables: Sequence[HuffmanTable], max_values: int) -> np.ndarray:
@@ -111,7 +111,7 @@ def decode_huffman(data: bytes, tables: Sequence[HuffmanTable], max_values: int)
         elif num_bits - position < max(code.prefix_bits for code in tables[table]):
             break  # the beginning of a code, cut off
         else:
-            raise ValueError(f"bit {position} of {num_bits} begins no code of Huffman table {table + 1}.")
+            raise ValueError(f"bit {position} of {num_bits} begins no code of Huffman table {table + 1}")
     return np.array(found, dtype=np.int64)
 
 

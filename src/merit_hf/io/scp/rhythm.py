@@ -87,7 +87,7 @@ def read_rhythm(sections: dict[int, ScpSection]) -> Rhythm:
     for number, content in ((3, "definition of the leads"), (6, "rhythm data")):
         if number not in sections:
             stored = ", ".join(map(str, sorted(sections)))
-            raise ValueError(f"{path} has no {content} (section {number}), only sections {stored}.")
+            raise ValueError(f"{path} has no {content} (section {number}), only sections {stored}")
     try:
         return _rhythm(sections)
     except ValueError as error:
@@ -107,13 +107,13 @@ def _rhythm(sections: dict[int, ScpSection]) -> Rhythm:
     else:
         for number in (4, 5):
             if number not in sections:
-                raise ValueError(f"the reference beat is to be added, but section {number} is missing.")
+                raise ValueError(f"the reference beat is to be added, but section {number} is missing")
         reference = _waveforms(sections[5], len(leads))
         beats = _beats(sections[4])
         if rhythm.interval % reference.interval:
             raise ValueError(
                 f"its rhythm has a sample each {rhythm.interval} µs, no multiple of the {reference.interval} µs "
-                "of its reference beat."
+                "of its reference beat"
             )
         ratio = rhythm.interval // reference.interval
         protected = beats.protected if rhythm.bimodal else ()
@@ -126,7 +126,7 @@ def _rhythm(sections: dict[int, ScpSection]) -> Rhythm:
                 beat = _values(reference, row, tables, beat_samples)
                 if len(beat) < beat_samples:
                     raise ValueError(
-                        f"the reference beat of lead {row + 1} holds {len(beat)} of {beat_samples} samples."
+                        f"the reference beat of lead {row + 1} holds {len(beat)} of {beat_samples} samples"
                     )
                 samples = samples + _beat_train(lead, beat, beats) * (reference.amplitude / rhythm.amplitude)
             rows.append(samples)
@@ -147,10 +147,10 @@ def _stored_leads(section: ScpSection) -> tuple[list[StoredLead], bool]:
     for row in range(num_leads):
         first, last, identifier = section.unpack("IIB", 2 + 9 * row)
         if last < first:
-            raise ValueError(f"lead {row + 1} goes from sample {first} to {last}.")
+            raise ValueError(f"lead {row + 1} goes from sample {first} to {last}")
         leads.append(StoredLead(identifier, first, last))
     if not leads:
-        raise ValueError("it has no leads.")
+        raise ValueError("it has no leads")
     return leads, bool(flags & 1)
 
 
@@ -193,9 +193,9 @@ def _tables(section: ScpSection | None) -> list[HuffmanTable]:
 def _waveforms(section: ScpSection, num_leads: int) -> _Waveforms:
     amplitude, interval, differences, bimodal = section.unpack("HHBB", 0)
     if not amplitude or not interval:
-        raise ValueError(f"section {section.number} gives {amplitude} nV a step and {interval} µs a sample.")
+        raise ValueError(f"section {section.number} gives {amplitude} nV a step and {interval} µs a sample")
     if differences > 2:
-        raise ValueError(f"section {section.number} says differences of order {differences}; only 0, 1, 2 exist.")
+        raise ValueError(f"section {section.number} says differences of order {differences}; only 0, 1, 2 exist")
     sizes = section.unpack(f"{num_leads}H", 6)
     data = []
     offset = 6 + 2 * num_leads
@@ -204,7 +204,7 @@ def _waveforms(section: ScpSection, num_leads: int) -> _Waveforms:
         offset += size
     if len(section.data) - offset > _MAX_SPARE_BYTES:
         raise ValueError(
-            f"section {section.number} has {len(section.data) - offset} bytes more than its {num_leads} leads take."
+            f"section {section.number} has {len(section.data) - offset} bytes more than its {num_leads} leads take"
         )
     return _Waveforms(amplitude, interval, differences, section.number == 6 and bimodal == 1, tuple(data))
 
@@ -262,7 +262,7 @@ def _complete(
     coarse = [ceil(length / ratio) for length in lengths]
     for row, (values, length, count) in enumerate(zip(rows, lengths, coarse, strict=True), start=1):
         if ratio == 1 or not count <= len(values) < count + _PADDING_VALUES:
-            raise ValueError(f"lead {row} holds {len(values)} of {length} samples.")
+            raise ValueError(f"lead {row} holds {len(values)} of {length} samples")
     firsts = [(lead.first - 1) // ratio + 1 for lead in leads]
     thinned = [
         StoredLead(lead.identifier, first, first + count - 1)
@@ -286,14 +286,14 @@ def _expanded(
     length = lead.last - lead.first + 1
     data = rhythm.data[row]
     if length > ratio * 8 * len(data):  # no code is shorter than a bit
-        raise ValueError(f"lead {row + 1} cannot hold {length} samples in {len(data)} bytes.")
+        raise ValueError(f"lead {row + 1} cannot hold {length} samples in {len(data)} bytes")
     pieces = _pieces(lead, protected) if ratio > 1 else [(0, length, True)]
     counts = [stop - start if whole else ceil((stop - start) / ratio) for start, stop, whole in pieces]
     values = _values(rhythm, row, tables, sum(counts) + _PADDING_VALUES)
     too_many = ratio > 1 and len(values) >= sum(counts) + _PADDING_VALUES  # the zones would be misunderstood
     if len(values) < sum(counts) or too_many:
         found = f"{len(values)}" if len(values) < sum(counts) else f"at least {len(values)}"
-        raise ValueError(f"lead {row + 1} holds {found} values, expected {sum(counts)} for {length} samples.")
+        raise ValueError(f"lead {row + 1} holds {found} values, expected {sum(counts)} for {length} samples")
     known = [np.arange(start, stop) if whole else _middles(start, stop, ratio) for start, stop, whole in pieces]
     return np.interp(np.arange(length), np.concatenate(known), values[: sum(counts)])
 
@@ -340,7 +340,7 @@ def _aligned(leads: list[StoredLead], rows: list[np.ndarray]) -> np.ndarray:
     start = min(lead.first for lead in leads)
     length = max(lead.last for lead in leads) - start + 1
     if length > 2 * sum(len(row) for row in rows):
-        raise ValueError(f"its leads lie {length} samples apart.")
+        raise ValueError(f"its leads lie {length} samples apart")
     signal = np.full((len(leads), length), np.nan)
     for target, lead, row in zip(signal, leads, rows, strict=True):
         target[lead.first - start : lead.first - start + len(row)] = row

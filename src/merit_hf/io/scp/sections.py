@@ -29,7 +29,7 @@ class ScpSection:
         except struct.error:
             raise ValueError(
                 f"{self.path}: section {self.number} ends after {len(self.data)} bytes, "
-                f"expected {struct.calcsize('<' + layout)} more at {offset}."
+                f"expected {struct.calcsize('<' + layout)} more at {offset}"
             ) from None
 
     def cut(self, offset: int, length: int) -> bytes:
@@ -37,7 +37,7 @@ class ScpSection:
         if offset + length > len(self.data):
             raise ValueError(
                 f"{self.path}: section {self.number} ends after {len(self.data)} bytes, "
-                f"expected {length} more at {offset}."
+                f"expected {length} more at {offset}"
             )
         return self.data[offset : offset + length]
 
@@ -71,21 +71,21 @@ def read_sections(path: Path, check_crc: bool) -> dict[int, ScpSection]:
     """
     content = path.read_bytes()
     if len(content) < _FILE_HEADER.size + _SECTION_HEADER.size:
-        raise ValueError(f"{path} has {len(content)} bytes, too few for an SCP-ECG file.")
+        raise ValueError(f"{path} has {len(content)} bytes, too few for an SCP-ECG file")
     stated_crc, length = _FILE_HEADER.unpack_from(content)
     if length > len(content):
-        raise ValueError(f"{path} is cut off: it has {len(content)} of {length} bytes.")
+        raise ValueError(f"{path} is cut off: it has {len(content)} of {length} bytes")
     content = content[:length]
     found_crc = checksum(content[2:])
     check_sections = check_crc and not stated_crc  # left out by some machines; those of the sections may be there
     if check_crc and stated_crc and stated_crc != found_crc:
         raise ValueError(
             f"{path} is damaged: its checksum is {found_crc:04X}, expected {stated_crc:04X}. Fetch it again; "
-            "if the machine that wrote it is known to write wrong checksums, pass check_crc=False."
+            "if the machine that wrote it is known to write wrong checksums, pass check_crc=False"
         )
     pointers = _section(path, content, 0, _FILE_HEADER.size, None, check_sections).data
     if len(pointers) < _POINTER.size:
-        raise ValueError(f"{path}: section 0 points to no section.")
+        raise ValueError(f"{path}: section 0 points to no section")
     sections: dict[int, ScpSection] = {}
     for offset in range(0, len(pointers) - _POINTER.size + 1, _POINTER.size):
         number, size, position = _POINTER.unpack_from(pointers, offset)
@@ -96,19 +96,19 @@ def read_sections(path: Path, check_crc: bool) -> dict[int, ScpSection]:
 
 def _section(path: Path, content: bytes, number: int, start: int, size: int | None, check_crc: bool) -> ScpSection:
     if start + _SECTION_HEADER.size > len(content):
-        raise ValueError(f"{path}: section {number} should begin at byte {start + 1} of {len(content)}.")
+        raise ValueError(f"{path}: section {number} should begin at byte {start + 1} of {len(content)}")
     stated_crc, found_number, found_size, *_ = _SECTION_HEADER.unpack_from(content, start)
     size = found_size if size is None else size
     if (found_number, found_size) != (number, size):
         raise ValueError(
             f"{path}: section {number} of {size} bytes should begin at byte {start + 1}, "
-            f"but section {found_number} of {found_size} bytes does."
+            f"but section {found_number} of {found_size} bytes does"
         )
     if not _SECTION_HEADER.size <= size <= len(content) - start:
-        raise ValueError(f"{path}: section {number} has {size} bytes, but {len(content) - start} are left.")
+        raise ValueError(f"{path}: section {number} has {size} bytes, but {len(content) - start} are left")
     if check_crc and stated_crc and stated_crc != checksum(content[start + 2 : start + size]):
         raise ValueError(
             f"{path} is damaged: the checksum of section {number} does not hold. Fetch it again; if the machine that "
-            "wrote it is known to write wrong checksums, pass check_crc=False."
+            "wrote it is known to write wrong checksums, pass check_crc=False"
         )
     return ScpSection(path, number, content[start + _SECTION_HEADER.size : start + size])
