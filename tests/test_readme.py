@@ -84,13 +84,13 @@ def write_own_data(folder: Path) -> None:
     """`my/` as README describes it: 60 WFDB records and a table that begins with README's two lines."""
     import wfdb
 
-    from merit_hf.simulation.corpus import Recording, SyntheticCorpus
+    from merit_hf.simulation.corpus import SimulatedRecording, SyntheticCorpus
 
     header, first = blocks(README, "text")[0].splitlines()[:2]
     simulated = SyntheticCorpus(num_records=60, duration=2.0)
     rows = [next(csv.reader([first]))]
     for patient in range(60):
-        record, _ = simulated.record(Recording(patient, 0))
+        record, _ = simulated.record(SimulatedRecording(patient, 0))
         name = rows[0][0] if patient == 0 else f"r{patient}"
         if patient:
             rows.append([name, f"q{patient}", record.report, f"{name}.hea"])

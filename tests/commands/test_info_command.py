@@ -21,7 +21,7 @@ def test_a_recording(merit, ecg_folder):
     assert (info["kind"], info["format"]) == ("recording", "WFDB")
     assert tuple(info["lead_names"]) == record.lead_names
     assert (info["sampling_rate"], info["duration"], info["units"]) == (100.0, 10.0, "mV")
-    assert (info["age"], info["sex"], info["report_characters"]) == (61, "M", 0)
+    assert (info["age"], info["sex"], info["report_characters"]) == (61, "male", 0)
     assert (info["minimum"], info["maximum"]) == pytest.approx((record.signal.min(), record.signal.max()), abs=1e-6)
     assert info["leads"]["V1"]["maximum"] == pytest.approx(
         record.signal[record.lead_names.index("V1")].max(), abs=1e-6

@@ -45,12 +45,13 @@ class _Head:
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """Text that is no markup and has a line of numbers among its first lines."""
+    """Text that is no markup and has a line of samples, one of them a number, among its first lines."""
     text = _text(head)
     if "\0" in text or text.lstrip().startswith(("<", "{", "%")):
         return False
     lines = [line for line in text.splitlines() if line.strip() and not _is_comment(line)]
-    return any(_is_sample(_split(line, _delimiter(line))) for line in lines[:_MOST_LINES_ABOVE])
+    rows = (_split(line, _delimiter(line)) for line in lines[:_MOST_LINES_ABOVE])
+    return any(_is_sample(row) and _has_number(row) for row in rows)
 
 
 def read(
@@ -175,6 +176,11 @@ def _is_sample(fields: list[str]) -> bool:
     missing = all(value is not None and np.isnan(value) for value in values)
     known = all(value is not None or _clock(each) is not None for each, value in zip(fields, values, strict=True))
     return known and not (missing and not any(fields))
+
+
+def _has_number(fields: list[str]) -> bool:
+    """Whether one field at least is a number: the one word "none" is no table."""
+    return any((value := _value(each)) is not None and not np.isnan(value) for each in fields)
 
 
 def _is_empty(fields: list[str], width: int) -> bool:
