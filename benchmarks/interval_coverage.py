@@ -36,7 +36,7 @@ from merit_hf.evaluation.metrics.intervals import (
     wilson_interval,
 )
 from merit_hf.evaluation.metrics.multilabel import MultilabelMetrics, MultilabelValues, evaluate, over_labels_name
-from merit_hf.evaluation.metrics.ranking import LabelRanking, auroc
+from merit_hf.evaluation.metrics.ranking import LabelRanking
 from merit_hf.evaluation.metrics.resampling import PatientDraws, RecordDraws
 from merit_hf.evaluation.metrics.thresholds import FIXED_THRESHOLD
 
@@ -80,7 +80,8 @@ class Scores:
 
         def excess(separation: float) -> float:
             scores = cls(distribution, separation)
-            return auroc(targets, scores.quantiles(np.tile(grid, 2), targets)) - wanted
+            quantiles = scores.quantiles(np.tile(grid, 2), targets)
+            return float(LabelRanking(targets, quantiles).curve().auroc()) - wanted
 
         return cls(distribution, float(brentq(excess, 0.0, 15.0, xtol=1e-6)))
 

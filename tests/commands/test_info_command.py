@@ -28,7 +28,7 @@ def test_a_recording(merit, ecg_folder):
     )
     assert info["preparation"]["summary"] == MeritFeatureExtractor().describe(record)["summary"]
     text = merit("info", ecg_folder / "ward/d.hea").out
-    for said in ("WFDB", "100 Hz", "10 s, 1000 samples a lead", "mV", "leads reordered", "61, M"):
+    for said in ("WFDB", "100 Hz", "10 s, 1000 samples a lead", "mV", "leads reordered", "61, male"):
         assert said in text
 
 
