@@ -81,7 +81,7 @@ class Scores:
         def excess(separation: float) -> float:
             scores = cls(distribution, separation)
             quantiles = scores.quantiles(np.tile(grid, 2), targets)
-            return float(LabelRanking(targets, quantiles).curve().auroc()) - wanted
+            return LabelRanking(targets, quantiles).curve().auroc().item() - wanted
 
         return cls(distribution, float(brentq(excess, 0.0, 15.0, xtol=1e-6)))
 
