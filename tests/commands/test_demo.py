@@ -9,12 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from shown_commands import check_command
 
 import merit_hf
-from merit_hf.commands import demo as module
-from merit_hf.commands.demo import FULL, QUICK, DemoArguments, choose_threads, how_to_enter
+from merit_hf.commands.demo import FULL, QUICK, DemoArguments, how_to_enter
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -115,27 +113,3 @@ def test_it_says_how_to_enter_the_environment_unless_the_shell_is_in_it(entered,
 def test_outside_of_an_environment_there_is_nothing_to_enter(monkeypatch):
     monkeypatch.setattr(sys, "prefix", sys.base_prefix)
     assert how_to_enter() == ""
-
-
-@pytest.mark.parametrize(("busy", "chosen"), [(False, 3), (True, 1)])
-def test_the_faster_number_of_threads_is_taken(busy, chosen, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    now = 0.0
-
-    def clock() -> float:
-        """One second a reading on one thread; on several a third of it on free cores, and ten on busy ones."""
-        nonlocal now
-        now += 1.0 if torch.get_num_threads() == 1 else 10.0 if busy else 1 / 3
-        return now
-
-    monkeypatch.setattr(module.time, "perf_counter", clock)
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        assert choose_threads().startswith(f"Threads: {chosen}, ")
-        assert torch.get_num_threads() == chosen
-        torch.set_num_threads(3)
-        monkeypatch.setenv("OMP_NUM_THREADS", "3")  # the user's own choice
-        assert choose_threads() == "Threads: 3"
-    finally:
-        torch.set_num_threads(before)

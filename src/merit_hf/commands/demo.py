@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from merit_hf.command_line import option
+from merit_hf.training.threads import wait_without_spinning
 
 from .main import run
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from merit_hf.io.record import EcgRecord
 
 TASK = "findings"
-ROUNDS = 3  # of timing each number of threads
 PICTURES = ("demo.png", "reconstruction.png", "training.png")
 
 
@@ -79,6 +79,7 @@ class DemoArguments:
 
 def main(arguments: DemoArguments) -> None:
     """Four steps, then where everything is."""
+    wait_without_spinning()
     size = arguments.size
     if size.seeds < 1:
         raise ValueError(f"seeds={size.seeds}, expected at least 1: the picture shows trained beside untrained")
@@ -96,7 +97,6 @@ def main(arguments: DemoArguments) -> None:
 
     start = time.perf_counter()
     run_step("1/4  Simulating patients, ECGs and reports", "convert synthetic", simulation)
-    print(f"\n{choose_threads()}", flush=True)
     run_step("2/4  Pretraining on ECG-report pairs", "pretrain", training)
     run_step("3/4  Naming findings in unseen patients, without labels", "zero-shot", scoring)
     announce("4/4  Drawing one of them")
@@ -118,34 +118,6 @@ def run_step(title: str, command: str, given: Sequence[Any]) -> None:
     start = time.perf_counter()
     run(command, words)
     print(f"  {time.perf_counter() - start:.0f} s", flush=True)
-
-
-def choose_threads() -> str:
-    """Sets how many threads torch uses, the faster of one and one a core, and says why; a number of the user's stays.
-
-    On free cores more threads are faster. On busy ones each operation waits for the slowest thread, and one thread can
-    be ten times as fast as two.
-    """
-    import torch
-
-    threads = torch.get_num_threads()
-    if "OMP_NUM_THREADS" in os.environ or threads == 1:
-        return f"Threads: {threads}"
-    values = torch.randn(32 * 40, 192)  # the tokens of a batch of merit-tiny
-    weights = torch.randn(192, 768)
-
-    def seconds(number: int) -> float:
-        torch.set_num_threads(number)
-        start = time.perf_counter()
-        for _ in range(10):
-            torch.nn.functional.gelu(values @ weights) @ weights.T
-        return time.perf_counter() - start
-
-    times = {number: [seconds(number) for _ in range(ROUNDS + 1)][1:] for number in (1, threads)}  # the first warms up
-    means = {number: sum(measured) / ROUNDS for number, measured in times.items()}
-    chosen = min(means, key=lambda number: means[number])
-    torch.set_num_threads(chosen)
-    return f"Threads: {chosen}, the faster in a short test ({means[threads] / means[1]:.1f} x the time of one thread)"
 
 
 def draw_pictures(output: Path, seeds: int) -> None:

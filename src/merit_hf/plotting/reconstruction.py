@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from merit_hf.masking_merit import patchify, unpatchify
+from merit_hf.modeling_merit import NO_REPORT
 
 from .style import GREY, INK, TRAINED, quiet_axes
 
@@ -71,12 +72,13 @@ def reconstruct(model: Any, feature_extractor: Any, record: Any, seed: int = 0) 
     features = feature_extractor(record, return_tensors="pt").to(model.device)
     values, real = features["input_values"], features["padding_mask"]
     noise = torch.rand((1, config.num_mask_units), generator=torch.Generator().manual_seed(seed)).to(model.device)
-    # The contrastive branch runs as well and wants a report. Any will do: the decoder does not see it.
+    # The contrastive branch runs as well and wants a text. Any will do: the decoder does not see it.
     no_report = torch.zeros((1, config.text_config.hidden_size), device=model.device, dtype=model.dtype)
+    report_ids = torch.full((1,), NO_REPORT, device=model.device)
     was_training = model.training
     model.eval()
     try:
-        outputs = model(values, padding_mask=real, noise=noise, text_pooled=no_report)
+        outputs = model(values, padding_mask=real, noise=noise, text_pooled=no_report, report_ids=report_ids)
     finally:
         model.train(was_training)
     filled, hidden = outputs.reconstruction, _by_sample(outputs.mask.bool(), config, values.shape[1]) & real
