@@ -114,10 +114,11 @@ def run(name: str, argv: Sequence[str] | None = None) -> None:
         print(f"merit {name}: interrupted", file=sys.stderr)
         raise SystemExit(_INTERRUPTED) from None
     except ModuleNotFoundError as error:
-        extra = _EXTRA_OF.get((error.name or "").split(".")[0])
+        library = (error.name or "").split(".")[0]
+        extra = _EXTRA_OF.get(library)
         if extra is None or os.environ.get("MERIT_TRACEBACK") == "1":
             raise
-        print(f'error: merit {name} needs {error.name}: pip install "merit-hf[{extra}]"', file=sys.stderr)
+        print(f'error: merit {name} needs {library}: pip install "merit-hf[{extra}]"', file=sys.stderr)
         raise SystemExit(2) from None
 
 
