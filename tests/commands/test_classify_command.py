@@ -197,6 +197,14 @@ def test_a_reader_that_leaves_early_meets_no_traceback(tiny_run, ecg_folder):
     assert not said
 
 
+def test_a_mistyped_run_is_not_looked_for_on_the_hub(merit, ecg_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    done = merit("classify", ecg_folder / "a.npz", "--model", "runs/mien", "--labels", *LABELS)
+    assert done.status == 2
+    assert done.err.startswith("error: --model is 'runs/mien': there is no such folder")
+
+
 def test_cautions_name_their_file_each(merit, tiny_run, tmp_path):
     sample = load_sample()
     files = [tmp_path / f"{name}.npz" for name in ("a", "b")]

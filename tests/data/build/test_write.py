@@ -14,7 +14,7 @@ from conversions import files_of, kill_when, open_without_merit_hf, start_conver
 from datasets import Features
 from toy_corpus import LABELS, Toy, record
 
-from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.open import is_hub_name, load_corpus
 from merit_hf.data.build.parquet_file import write_parquet
 from merit_hf.data.build.write import write_corpus
 from merit_hf.data.row import (
@@ -183,6 +183,15 @@ def test_a_failed_overwrite_keeps_the_old_corpus(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="LBBB"):
         write_corpus(Toy(fault="label"), tmp_path / "c", overwrite=True)
     assert len(load_corpus(tmp_path / "c", split="train")) == 5
+
+
+def test_a_mistyped_folder_is_not_looked_for_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert is_hub_name("corpora/mien")
+    (tmp_path / "corpora").mkdir()
+    for split in (None, "train"):
+        with pytest.raises(ValueError, match="^corpora/mien is no corpus"):
+            load_corpus("corpora/mien", split=split)
 
 
 def test_a_killed_conversion_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:

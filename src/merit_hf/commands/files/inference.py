@@ -54,7 +54,8 @@ def model_type(model: str) -> str:
     Raises:
         ValueError: no such folder, or one without a model that transformers knows.
     """
-    if not os.path.isdir(model) and not _HUB_ID.fullmatch(model):
+    mistyped = os.path.isdir(os.path.dirname(model)) or not _HUB_ID.fullmatch(model)
+    if mistyped and not os.path.isdir(model):
         raise ValueError(f"--model is {model!r}: there is no such folder, and a Hub id is written owner/name")
     try:
         return str(transformers.AutoConfig.from_pretrained(model).model_type)
