@@ -142,6 +142,12 @@ def test_mistakes_name_the_field_and_the_remedy(words: list[str], message: str |
         parse(*words)
 
 
+def test_a_list_given_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="--sizes is given twice"):
+        parse("--sizes", "4", "--count", "1", "--sizes=5")
+    assert parse("--count", "1", "--count", "2").count == 2
+
+
 def test_unknown_field_of_a_file_names_the_file(tmp_path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text("path: p\nparts: [{rat: 1}]\n")
@@ -207,6 +213,29 @@ def test_bad_input_ends_with_one_line(capsys: pytest.CaptureFixture[str], monkey
     monkeypatch.setenv("MERIT_TRACEBACK", "1")
     with pytest.raises(ValueError, match="no corpus"):
         run_command(refuse, Everything)
+
+
+def test_usage_shows_nested_fields_only_where_there_are_some(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments_class in (Everything, Part):
+        with pytest.raises(SystemExit):
+            parse_arguments(arguments_class, ["--help"], name="merit it")
+    usages = [line for line in capsys.readouterr().out.splitlines() if line.startswith("usage:")]
+    assert usages == [
+        "usage: merit it [FILE.yaml] [--field value ...]   nested fields: --shape.depth VALUE",
+        "usage: merit it [FILE.yaml] [--field value ...]",
+    ]
+
+
+def test_a_long_complaint_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(arguments: Everything) -> None:
+        raise ValueError("\n".join(str(number) for number in range(1000)))
+
+    with pytest.raises(SystemExit):
+        run_command(refuse, Everything, argv=["--path", "p"])
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: 0 1 2")
+    assert len(shown) <= 400
+    assert shown.count("\n") == 1
 
 
 @dataclass

@@ -20,6 +20,8 @@ from typing import Any, Literal, TypeVar, Union
 
 import yaml
 
+from merit_hf.messages_merit import one_line
+
 T = TypeVar("T")
 # Allowed names, each with the names allowed below it; None allows anything. The items of a list are below "0".
 Names = dict[str, Any]
@@ -98,7 +100,13 @@ def parse_arguments(
         values = read_yaml(source)
         # The file is checked by itself first, so that a complaint about it names it.
         check_fields(arguments_class, values, f"in {source}")
+    hints = typing.get_type_hints(arguments_class)
+    given_paths = []
     for path, given in _overrides(words):
+        # The last of several replaces the others, as in a script that adds to its command; a list would lose items.
+        if path in given_paths and _may_be_list(hints.get(".".join(path))):
+            raise ValueError(f"--{'.'.join(path)} is given twice: give it once, followed by all its values")
+        given_paths.append(path)
         _put(values, path, given)
     check_fields(arguments_class, values, "on the command line")
     return build(arguments_class, values)
@@ -124,7 +132,7 @@ def run_command(
     except (ValueError, OSError) as error:
         if os.environ.get("MERIT_TRACEBACK") == "1":
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
@@ -211,12 +219,22 @@ def help_text(arguments_class: type, description: str = "", name: str = "") -> s
     """What `--help` prints: one paragraph a field, with type, unit and default."""
     positional = _positional_field(arguments_class)
     if positional is None:
-        usage = f"{name} [FILE.yaml] [--field value ...]   nested fields: --model.mask_ratio 0.5"
+        usage = f"{name} [FILE.yaml] [--field value ...]{_nested_example(arguments_class)}"
     else:
         usage = f"{name} {positional.metadata['positional']} [--field value ...]"
     lines = [description.strip(), "", f"usage: {usage.strip()}", ""]
     lines += _help_lines(arguments_class, "--")
     return "\n".join(lines).strip()
+
+
+def _nested_example(arguments_class: type) -> str:
+    """How a nested field is written, by the example of the first one; nothing for a command without any."""
+    hints = typing.get_type_hints(arguments_class)
+    for field in dataclasses.fields(arguments_class):
+        nested = _nested_dataclass(hints[field.name])
+        if nested is not None and not _is_list(hints[field.name]):
+            return f"   nested fields: --{field.name}.{dataclasses.fields(nested)[0].name} VALUE"
+    return ""
 
 
 def _help_lines(arguments_class: type, prefix: str) -> list[str]:
@@ -274,6 +292,10 @@ def _type_name(hint: Any) -> str:
 
 def _is_list(hint: Any) -> bool:
     return typing.get_origin(hint) is list
+
+
+def _may_be_list(hint: Any) -> bool:
+    return any(map(_is_list, (hint, *typing.get_args(hint))))
 
 
 def _nested_dataclass(hint: Any) -> type | None:

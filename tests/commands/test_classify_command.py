@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from transformers import pipeline
 
-from merit_hf import read_ecg
+from merit_hf import load_sample, read_ecg
 from merit_hf.data import load_corpus
 from merit_hf.evaluation.zero_shot.prompts import load_prompts
 
@@ -195,6 +195,43 @@ def test_a_reader_that_leaves_early_meets_no_traceback(tiny_run, ecg_folder):
         said = process.stderr.read()
     assert process.returncode == 141
     assert not said
+
+
+def test_a_mistyped_run_is_not_looked_for_on_the_hub(merit, ecg_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    done = merit("classify", ecg_folder / "a.npz", "--model", "runs/mien", "--labels", *LABELS)
+    assert done.status == 2
+    assert done.err.startswith("error: --model is 'runs/mien': there is no such folder")
+
+
+def test_cautions_name_their_file_each(merit, tiny_run, tmp_path):
+    sample = load_sample()
+    files = [tmp_path / f"{name}.npz" for name in ("a", "b")]
+    for file in files:
+        np.savez(file, signal=sample.signal[:2, :2000], sampling_rate=500.0, lead_names=np.array(["I", "II"]))
+    done = merit("classify", *files, "--model", tiny_run, "--json", "--labels", *LABELS, "--batch_size", "1")
+    assert done.status == 0
+    notes = done.err.splitlines()
+    assert [note.split(": only ")[0] for note in notes] == [f"note: {file}" for file in files]
+
+
+def test_a_reason_names_the_file_alone(merit, tiny_run, tmp_path):
+    sample = load_sample()
+    naming = {"sampling_rate": 500.0, "lead_names": np.array(sample.lead_names)}
+    np.savez(tmp_path / "whole.npz", signal=sample.signal, **naming)
+    np.savez(tmp_path / "short.npz", signal=sample.signal[:, :200], **naming)
+    done = merit("classify", tmp_path, "--model", tiny_run, "--json", "--labels", *LABELS)
+    assert done.status == 1
+    assert f"skipped: {tmp_path / 'short.npz'}: 0.4 s of signal" in done.err
+
+
+@pytest.mark.parametrize("labels", [("a", "b", "a"), ("a", " ")])
+def test_labels_that_cannot_be_told_apart_are_refused_once(merit, tiny_run, ecg_folder, labels):
+    done = merit("classify", ecg_folder, "--model", tiny_run, "--labels", *labels)
+    assert done.status == 2
+    assert done.err.startswith("error: --labels must be distinct and none of them empty")
+    assert done.err.count("\n") == 1
 
 
 FORMATS = {

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from merit_hf.commands.main import COMMANDS, main
+from merit_hf.commands.corpora.describe import DescribeArguments
+from merit_hf.commands.main import COMMANDS, main, run
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE_SCRIPTS = {"finetune_with_trainer.py"}  # which show how to use the package from Python
@@ -88,6 +89,17 @@ def test_a_missing_library_ends_with_one_line_that_names_the_extra():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == 'error: merit plot needs matplotlib: pip install "merit-hf[plot]"\n'
+
+
+def test_an_interrupted_command_says_so_in_one_line(monkeypatch, capsys):
+    def interrupted(arguments: DescribeArguments) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("merit_hf.commands.corpora.describe.main", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        run("describe", ["--corpus", "C", "--output_dir", "D"])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "merit describe: interrupted\n"
 
 
 def test_version(monkeypatch, capsys):

@@ -59,6 +59,7 @@ _EXTRA_OF = {
     "wfdb": "data", "xxhash": "data",
 }  # fmt: skip
 _CLOSED_PIPE = 141  # the status of a process that SIGPIPE ended
+_INTERRUPTED = 130  # ... that SIGINT ended
 COMMANDS = {name: summary for commands in GROUPS.values() for name, summary in commands.items()}
 
 
@@ -87,7 +88,8 @@ def main() -> None:
 def run(name: str, argv: Sequence[str] | None = None) -> None:
     """Runs one command; bad input ends the process with status 2 and one line, and so does a missing library.
 
-    Where the reader of its output has gone (`| head`), the command ends at once and says nothing.
+    Where the reader of its output has gone (`| head`), the command ends at once and says nothing; after Ctrl-C it says
+    so in one line.
 
     Args:
         name: of the command, as in `COMMANDS`.
@@ -106,11 +108,17 @@ def run(name: str, argv: Sequence[str] | None = None) -> None:
         # Python flushes once more when it ends, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(_CLOSED_PIPE) from None
+    except KeyboardInterrupt:
+        if os.environ.get("MERIT_TRACEBACK") == "1":
+            raise
+        print(f"merit {name}: interrupted", file=sys.stderr)
+        raise SystemExit(_INTERRUPTED) from None
     except ModuleNotFoundError as error:
-        extra = _EXTRA_OF.get((error.name or "").split(".")[0])
+        library = (error.name or "").split(".")[0]
+        extra = _EXTRA_OF.get(library)
         if extra is None or os.environ.get("MERIT_TRACEBACK") == "1":
             raise
-        print(f'error: merit {name} needs {error.name}: pip install "merit-hf[{extra}]"', file=sys.stderr)
+        print(f'error: merit {name} needs {library}: pip install "merit-hf[{extra}]"', file=sys.stderr)
         raise SystemExit(2) from None
 
 

@@ -18,6 +18,7 @@ from merit_hf.evaluation.metrics.multilabel import MultilabelMetrics, Multilabel
 from merit_hf.evaluation.metrics.ranking import unscorable_labels
 from merit_hf.evaluation.metrics.resampling import bootstrap
 from merit_hf.evaluation.metrics.thresholds import FIXED_THRESHOLD, best_f1_thresholds
+from merit_hf.messages_merit import shown
 
 from .predictions import Predictions, as_runs
 from .results import CalibrationResult, Interval, LabelResult, Metric, Result
@@ -147,7 +148,9 @@ class _Labels:
         unscorable = unscorable_labels(test.targets, every)
         names = [name for name in every if name not in unscorable]
         if not names:
-            raise ValueError(f"none of the labels {every} has both positives and negatives: {unscorable}")
+            raise ValueError(
+                f"none of the labels {shown(every)} has both positives and negatives: {shown(unscorable, 160)}"
+            )
         kept = np.array([positives[name] >= min_positives for name in names])
         if not kept.any():
             raise ValueError(

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from merit_hf.evaluation.metrics.ranking import unscorable_labels
+from merit_hf.messages_merit import shown
 
 from .predictions import Predictions
 from .results import GroupDifference
@@ -60,7 +61,7 @@ def record_errors(predictions: Predictions) -> np.ndarray:
     shares = misranking(predictions)
     judged = ~np.isnan(shares).all(axis=0)
     if not judged.any():
-        raise ValueError(f"none of the labels {predictions.label_names} has both positives and negatives")
+        raise ValueError(f"none of the labels {shown(predictions.label_names)} has both positives and negatives")
     shares, targets = shares[:, judged], predictions.targets[:, judged]
     sides = []
     for kind in (targets, ~targets):

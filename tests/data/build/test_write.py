@@ -14,7 +14,7 @@ from conversions import files_of, kill_when, open_without_merit_hf, start_conver
 from datasets import Features
 from toy_corpus import LABELS, Toy, record
 
-from merit_hf.data.build.open import load_corpus
+from merit_hf.data.build.open import is_hub_name, load_corpus
 from merit_hf.data.build.parquet_file import write_parquet
 from merit_hf.data.build.write import write_corpus
 from merit_hf.data.row import (
@@ -185,6 +185,15 @@ def test_a_failed_overwrite_keeps_the_old_corpus(tmp_path: Path) -> None:
     assert len(load_corpus(tmp_path / "c", split="train")) == 5
 
 
+def test_a_mistyped_folder_is_not_looked_for_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert is_hub_name("corpora/mien")
+    (tmp_path / "corpora").mkdir()
+    for split in (None, "train"):
+        with pytest.raises(ValueError, match="^corpora/mien is no corpus"):
+            load_corpus("corpora/mien", split=split)
+
+
 def test_a_killed_conversion_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     target = tmp_path / "c"
     kill_when(start_conversion(target, Toy(seconds_a_row=0.1)), tmp_path, "c.partial/shards/*.unfinished*")
@@ -264,7 +273,8 @@ def test_a_killed_worker_is_said_and_what_is_finished_is_kept(tmp_path: Path, mo
 
 @pytest.mark.parametrize("gain", [200.0, 1000.0, 204.8, 2963.77, 4.88, 12.84])
 def test_stated_gains_bring_the_counts_back(gain: float) -> None:
-    counts = np.random.default_rng(0).integers(-32767, 32768, size=(2, 5000))
+    most = min(32767, int(gain * 1000))  # a record holds at most 1000 mV
+    counts = np.random.default_rng(0).integers(-most, most + 1, size=(2, 5000))
     signal = (counts / gain).astype(np.float32)
     row = row_from_record(
         EcgRecord(signal, 500.0, ("I", "II"), metadata={"adc_gain": [gain, gain]}), ecg_id="a", patient_id=None

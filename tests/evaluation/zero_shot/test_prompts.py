@@ -15,7 +15,7 @@ from merit_hf.evaluation.zero_shot.prompts import (
     load_prompts,
     prompts_note,
     select_prompts,
-    split_phrases,
+    split_at_commas,
 )
 
 PATHOLOGY = re.compile(
@@ -93,11 +93,11 @@ def test_texts_by_code_alone_serve_every_task(tmp_path):
 
 
 def test_phrases_of_a_text():
-    assert split_phrases("left block (LBBB, complete), left block (LBBB, complete), wide qrs.") == [
+    assert split_at_commas("left block (LBBB, complete), left block (LBBB, complete), wide qrs.") == [
         "left block (LBBB, complete)",
         "wide qrs",
     ]
-    assert split_phrases(" , .") == []
+    assert split_at_commas(" , .") == []
 
 
 def test_reports_are_not_split_at_their_commas(tmp_path):

@@ -2,12 +2,13 @@
 
     merit describe --corpus corpora/ptb-xl --output_dir runs/ptb-xl-description
 
-`merit_hf.data.describe` counts; here is only the command line.
+The counts are those of `merit_hf.data.describe`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from merit_hf.command_line import option
 
@@ -27,6 +28,7 @@ def main(arguments: DescribeArguments) -> None:
     from merit_hf.data.description.text import description_text, write_description
     from merit_hf.plotting.description import plot_description
 
+    Path(arguments.output_dir).mkdir(parents=True, exist_ok=True)  # so that a bad name is told before the counting
     description = describe(arguments.corpus, progress=True)
     figure = plot_description(description, task=arguments.task)
     write_description(description, arguments.output_dir)

@@ -76,7 +76,10 @@ def main(arguments: ErrorAnalysisArguments) -> None:
             figure = picture(row, position, (a, b), arguments.names)
             figure.savefig(output / f"{kind}_{number}.png", dpi=110)
     print(f"mean misranking (0 is perfect) on {len(a)} records of {arguments.split}, 95 % intervals")
-    print(differences_table(differences, (arguments.names[0], arguments.names[1])))
+    if differences:
+        print(differences_table(differences, (arguments.names[0], arguments.names[1])))
+    else:
+        print(f"no group has the {error_analysis.SMALLEST_GROUP} records or more that a comparison needs")
     print(f"written to {output}")
 
 

@@ -109,6 +109,8 @@ def _zero_shot(arguments: ClassifyArguments) -> tuple[Any, dict[str, Any]]:
             f"{arguments.model} is a pretrained model: give either --labels, findings in words, or --task, whose "
             "packaged prompts are scored"
         )
+    if labels is not None and (len(set(labels)) < len(labels) or not all(label.strip(" .") for label in labels)):
+        raise ValueError(f"--labels must be distinct and none of them empty, got {', '.join(map(repr, labels))}")
     if arguments.task is not None:
         labels = _task_prompts(arguments.task, arguments.prompts)
     elif arguments.prompts is not None:

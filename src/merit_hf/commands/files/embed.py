@@ -90,5 +90,6 @@ def main(arguments: EmbedArguments) -> None:
         counts = {"records": num_done, "skipped": len(skipped.reasons), "size": size}
         print(json.dumps({"output": arguments.output, **counts}))
     else:
-        print(f"{num_done} ECGs embedded as {size} numbers each, written to {arguments.output}")
+        ecgs = "1 ECG" if num_done == 1 else f"{num_done} ECGs"
+        print(f"{ecgs} embedded as {size} numbers each, written to {arguments.output}")
     skipped.finish(num_done)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from merit_hf.signal_merit import has_signal
 from .recordings import Source
 from .skipped import UNUSABLE, Skipped
 
+_INPUT = re.compile(r"^inputs\[(\d+)\]: ")  # what the pipelines call an ECG of a list
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -52,7 +54,8 @@ def model_type(model: str) -> str:
     Raises:
         ValueError: no such folder, or one without a model that transformers knows.
     """
-    if not os.path.isdir(model) and not _HUB_ID.fullmatch(model):
+    mistyped = os.path.isdir(os.path.dirname(model)) or not _HUB_ID.fullmatch(model)
+    if mistyped and not os.path.isdir(model):
         raise ValueError(f"--model is {model!r}: there is no such folder, and a Hub id is written owner/name")
     try:
         return str(transformers.AutoConfig.from_pretrained(model).model_type)
@@ -113,12 +116,19 @@ def _answered(
     pipe: Any, batch: Sequence[tuple[Source, EcgRecord]], skipped: Skipped, batch_size: int, arguments: dict[str, Any]
 ) -> Iterator[tuple[tuple[Source, EcgRecord], Any]]:
     try:
-        given = pipe([record for _, record in batch], batch_size=batch_size, **arguments)
+        with warnings.catch_warnings(record=True) as raised:
+            warnings.simplefilter("always", UserWarning)
+            given = pipe([record for _, record in batch], batch_size=batch_size, **arguments)
     except ValueError as error:
         if len(batch) == 1:
-            skipped.add(batch[0][0].name, error)
+            skipped.add(batch[0][0].name, ValueError(_INPUT.sub("", str(error))))
             return
         for each in batch:  # to find the one at fault
             yield from _answered(pipe, [each], skipped, batch_size, arguments)
         return
+    for warning in raised:
+        text = str(warning.message)
+        of_one = _INPUT.match(text)
+        name = batch[int(of_one[1])][0].name if of_one else pipe.task
+        tqdm.write(f"note: {name}: {_INPUT.sub('', text)}", file=sys.stderr)
     yield from zip(batch, given, strict=True)

@@ -6,7 +6,8 @@ The first word is a YAML file, or the name of a recipe that comes with the packa
 --learning_rate 5e-4, --model.mask_ratio 0.5, --stages.0.num_train_epochs 10. An interrupted run continues with the
 same command and --resume_from_checkpoint latest.
 
-Several processes need a launcher; --quiet keeps its traceback from burying an error message. On GPUs, and on a CPU:
+Several processes need a launcher; where one of them fails, our line `error: ...` stands above the launcher's report.
+On GPUs, and on a CPU:
 
     accelerate launch --quiet --multi_gpu --num_processes 4 -m merit_hf.commands pretrain ...
     ACCELERATE_USE_CPU=true accelerate launch --quiet --multi_gpu --num_processes 2 -m merit_hf.commands pretrain ...

@@ -10,9 +10,15 @@ from typing import Any
 import datasets
 
 HUB_URL = "hf://datasets/"
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
-HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+def is_hub_name(path: str | os.PathLike[str]) -> bool:
+    """Whether a path can only name a corpus on the Hub.
+
+    Where there is a folder `corpora`, `corpora/mien` is a mistyped folder and no corpus of an owner of that name.
+    """
+    return _HUB_NAME.fullmatch(str(path)) is not None and not Path(path).exists() and not Path(path).parent.is_dir()
 
 
 def is_corpus_folder(folder: Path) -> bool:
@@ -33,7 +39,7 @@ def load_corpus(path: str | os.PathLike[str], split: str | None = None, streamin
     if str(path).startswith(HUB_URL):
         name, _, revision = str(path).removeprefix(HUB_URL).rstrip("/").partition("@")
         return datasets.load_dataset(name, split=split, streaming=streaming, revision=revision or None)
-    if Path(path).exists() or not HUB_NAME.fullmatch(str(path)):
+    if not is_hub_name(path):
         check_corpus_folder(path, split)
     return datasets.load_dataset(str(path), split=split, streaming=streaming)
 

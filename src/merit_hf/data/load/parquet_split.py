@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from merit_hf.data.build.open import HUB_NAME, HUB_URL, check_corpus_folder
+from merit_hf.data.build.open import HUB_URL, check_corpus_folder, is_hub_name
 
 from .row_group_order import first_records
 
@@ -182,7 +182,7 @@ def _open_corpus(corpus: str | os.PathLike[str], split: str) -> tuple[Any, str]:
     """The file system of a corpus, and its folder there."""
     name = str(corpus)
     if "://" not in name:
-        if Path(corpus).exists() or not HUB_NAME.fullmatch(name):
+        if not is_hub_name(name):
             check_corpus_folder(corpus, split)
             return fsspec.filesystem("file"), str(Path(corpus).absolute())
         name = f"{HUB_URL}{name}"

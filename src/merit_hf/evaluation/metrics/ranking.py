@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from merit_hf.messages_merit import shown
+
 
 @dataclass(frozen=True)
 class LabelMetrics:
@@ -274,7 +276,9 @@ def ranking_metrics(targets: np.ndarray, scores: np.ndarray, label_names: Sequen
     targets, scores = check_targets_and_scores(targets, scores, label_names)
     excluded = unscorable_labels(targets, label_names)
     if len(excluded) == len(label_names):
-        raise ValueError(f"none of the labels {list(label_names)} has both positives and negatives: {excluded}")
+        raise ValueError(
+            f"none of the labels {shown(list(label_names))} has both positives and negatives: {shown(excluded, 160)}"
+        )
     per_label = {}
     for column, name in enumerate(label_names):
         if name in excluded:

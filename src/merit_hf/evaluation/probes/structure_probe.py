@@ -156,7 +156,8 @@ class _Measured:
                 excluded[name] = "it does not vary in some of the resamples"
         kept = [name for name in test if name not in excluded]
         if not kept:
-            raise ValueError(f"no measurement of this corpus can be judged: {excluded}")
+            reasons = "; ".join(dict.fromkeys(excluded.values())) or "it has none"
+            raise ValueError(f"no measurement of this corpus can be judged: {reasons}")
         return cls(train, validation, test, kept, excluded)
 
 

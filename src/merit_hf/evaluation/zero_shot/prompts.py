@@ -23,7 +23,7 @@ LABEL_NAMES = "label names"  # the source of prompts where no packaged ones fit
 _COMMA = re.compile(r",(?![^()]*\))")  # not those in brackets
 
 
-def split_phrases(text: str) -> list[str]:
+def split_at_commas(text: str) -> list[str]:
     """The phrases of one text, split at its commas; commas in brackets do not count."""
     return list(dict.fromkeys(phrase for part in _COMMA.split(text) if (phrase := part.strip().rstrip(".").strip())))
 
@@ -44,7 +44,7 @@ def load_prompts(source: str | os.PathLike[str], *, split_texts: bool = False) -
     """
     content = PACKAGED_PROMPTS.read(source)
     if isinstance(content, dict) and content and all(isinstance(text, str) for text in content.values()):
-        content = {EVERY_TASK: {c: split_phrases(text) if split_texts else [text] for c, text in content.items()}}
+        content = {EVERY_TASK: {c: split_at_commas(text) if split_texts else [text] for c, text in content.items()}}
     elif split_texts:
         raise ValueError(
             f"prompts {str(source)!r} are not of the form {{code: text}}, so there is nothing to split: leave out "

@@ -92,7 +92,7 @@ class FinetuningData:
             raise ValueError(
                 f"there are {len(self.train)} training records with a label of task {arguments.task!r}, fewer than "
                 f"one step takes: per_device_train_batch_size={batch_size} x {processes} processes x "
-                f"gradient_accumulation_steps={accumulated}"
+                f"gradient_accumulation_steps={accumulated}; lower one of them"
             )
 
     def pos_weight(self) -> torch.Tensor | None:

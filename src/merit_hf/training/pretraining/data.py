@@ -63,7 +63,7 @@ class PretrainingData:
         if len(self.train) < batch_size * processes * accumulated:
             raise ValueError(
                 f"{where} has {len(self.train)} records, fewer than one step takes: per_device_train_batch_size="
-                f"{batch_size} x {processes} processes x gradient_accumulation_steps={accumulated}"
+                f"{batch_size} x {processes} processes x gradient_accumulation_steps={accumulated}; lower one of them"
             )
 
     def plan_batches(self, stage: int, config: MeritConfig, processor: MeritProcessor) -> BatchPlan:
