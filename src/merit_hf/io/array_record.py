@@ -12,6 +12,7 @@ import numpy as np
 
 from merit_hf.leads_merit import (
     STANDARD_12,
+    canonical_lead,
     canonical_units,
     is_voltage,
     looks_like_counts,
@@ -121,3 +122,28 @@ def agreed(path: str | PathLike[str], name: str, given: Any, found: Any) -> Any:
     if not same:
         raise ValueError(f"{path} says {name} is {found!r}, but {name}={given!r} was given. Leave the option out")
     return given
+
+
+def agreed_leads(path: str | PathLike[str], given: Sequence[str] | None, found: Sequence[str] | None) -> Any:
+    """Names of leads: as given, else as the file says; ValueError if a standard lead would get another lead's name.
+
+    Names that are no leads, leads of monitors such as MLII and V, and names that stand twice may be replaced.
+    """
+    if given is None or found is None:
+        return found if given is None else given
+    stored = [_standard_lead(name) for name in found]
+    for before, after in zip(stored, given, strict=False):
+        if before is not None and stored.count(before) == 1 and _standard_lead(after) != before:
+            raise ValueError(
+                f"{path} says that a lead is {before}, but lead_names= calls it {str(after)[:20]!r}. Leave the option "
+                "out, or rename the record's leads after reading"
+            )
+    return given
+
+
+def _standard_lead(name: str) -> str | None:
+    try:
+        lead = canonical_lead(name)
+    except ValueError:
+        return None
+    return lead if lead in STANDARD_12 else None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from merit_hf.io.array_record import agreed, array_record, is_time_column, leads_of_columns
+from merit_hf.io.array_record import agreed, agreed_leads, array_record, is_time_column, leads_of_columns
 from merit_hf.io.numbers import read_number
 from merit_hf.io.record import EcgRecord
 from merit_hf.leads_merit import canonical_lead, is_voltage
@@ -122,7 +122,7 @@ def read(
         path,
         table.T,
         sampling_rate=found_rate if rate is None else rate,
-        lead_names=found_names if lead_names is None else lead_names,
+        lead_names=agreed_leads(path, lead_names, found_names),
         units=agreed(path, "units", units, found_units or stated.get("units")),
         metadata={"format": NAME},
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from merit_hf.io.array_record import agreed, array_record, leads_of_columns
+from merit_hf.io.array_record import agreed, agreed_leads, array_record, leads_of_columns
 from merit_hf.io.numbers import read_number
 from merit_hf.io.record import EcgRecord
 
@@ -70,7 +70,7 @@ def read(
         path,
         np.stack([column.to_numpy().astype(np.float64) for column in columns]),
         sampling_rate=agreed(path, "sampling_rate", sampling_rate, _rate(path, stated.get("sampling_rate"))),
-        lead_names=found_names if lead_names is None else lead_names,
+        lead_names=agreed_leads(path, lead_names, found_names),
         units=units,
         metadata={"format": NAME},
     )
