@@ -4,6 +4,7 @@ Each block is one kind of fault, in the formats where it can occur.
 """
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from merit_hf import EcgRecord, read_ecg, register_format
@@ -411,9 +412,7 @@ def stored_two(folder, kind):
     if kind == "npz":
         np.savez(folder / "e.npz", signal=TWO, units="mV", **GIVEN)
         return folder / "e.npz"
-    pyarrow = pytest.importorskip("pyarrow.parquet")
-    table = pyarrow.pa.table({"I (mV)": TWO[0], "II (mV)": TWO[1]})
-    pyarrow.write_table(table, folder / "e.parquet")
+    pd.DataFrame({"I (mV)": TWO[0], "II (mV)": TWO[1]}).to_parquet(folder / "e.parquet")
     return folder / "e.parquet"
 
 
