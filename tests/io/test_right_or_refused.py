@@ -458,3 +458,33 @@ def test_whole_numbers_between_blanks_are_no_header(tmp_path, delimiter):
     (tmp_path / "e.txt").write_text(rows)
     record = read_ecg(tmp_path / "e.txt", sampling_rate=250, lead_names=["I", "II", "V1"], units="uV")
     assert record.signal[:, -1] == pytest.approx([0.104, 0.016, 0.299])
+
+
+@pytest.mark.parametrize(
+    "line", ["# sampling_rate: 250 Hz", "#sampling rate: 250", "# fs=250", "# Sampling_Rate = 250Hz"]
+)
+def test_stated_sampling_rates_of_a_table(tmp_path, line):
+    path = csv(tmp_path, f"{line}\nI,II\n{ROWS}")
+    assert read_ecg(path).sampling_rate == 250
+    refused(lambda: read_ecg(path, sampling_rate=500), "250", "500")
+    refused(lambda: read_ecg(csv(tmp_path, f"{line}\n# fs: 500\nI,II\n{ROWS}")), "250", "500")
+
+
+def test_delimiters_below_the_names_only_and_commas_between_blanks(tmp_path):
+    read = {"sampling_rate": 250}
+    signal = read_ecg(csv(tmp_path, "I,II\n" + ROWS.replace("\n", ",\n")), **read).signal
+    np.testing.assert_array_equal(signal, TWO.astype(np.float32))
+    commas = "I II\n" + ROWS.replace(",", " ").replace(".", ",")
+    np.testing.assert_array_equal(read_ecg(csv(tmp_path, commas), **read).signal, TWO.astype(np.float32))
+
+
+def test_a_column_of_time_in_parquet(tmp_path):
+    columns = {"time (ms)": np.arange(500) * 4, "I": TWO[0], "II": TWO[1]}
+    pd.DataFrame(columns).to_parquet(tmp_path / "e.parquet")
+    assert read_ecg(tmp_path / "e.parquet").sampling_rate == 250
+    refused(lambda: read_ecg(tmp_path / "e.parquet", sampling_rate=500), "500", "250")
+
+
+def test_tensors_that_numpy_does_not_take():
+    torch = pytest.importorskip("torch")
+    refused(lambda: EcgRecord(torch.tensor(TWO).bfloat16(), 250, ["I", "II"]), "signal", "float()")

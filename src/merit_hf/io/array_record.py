@@ -33,6 +33,8 @@ _TIME_UNIT = re.compile(
     r"[\s_]*[\[(]?(?<![A-Za-z])(s|sec|ms|msec|seconds?|milliseconds?|samples|h+:m+(:s+)?(\.m+)?|hours:mins:secs)?[\])]?$",
     re.IGNORECASE,
 )
+_UNIT_OF_COLUMN = re.compile(r"^(?:.*[\s_\[(]+)?(?P<unit>s|sec|seconds?|ms|msec|milliseconds?)[\])]?$", re.IGNORECASE)
+_MOST_DRIFT = 0.01  # by which a column of time may contradict the sampling rate
 _UNIT_IN_NAME = re.compile(r"^(?P<lead>.+?)[\s_]*[\[(](?P<units>[^\])]+)[\])]$")
 
 
@@ -112,6 +114,50 @@ def leads_of_columns(path: str | PathLike[str], columns: Sequence[str]) -> tuple
     if len(units) > 1:
         raise ValueError(f"{path}: its columns are in different units: {', '.join(columns)}. Bring them to one unit")
     return positions, names, units.pop() if units else None
+
+
+def rate_of_times(
+    path: str | PathLike[str], columns: Sequence[str], clocks: Sequence[int], table: np.ndarray, given: float | None
+) -> float | None:
+    """Samples a second by a column of time whose unit is known; a given rate only has to fit its length.
+
+    Args:
+        columns: names of the columns of `table` (rows, columns).
+        clocks: positions of columns that hold clock times in seconds.
+        given: sampling rate in Hz, or None.
+
+    Returns:
+        The rate in Hz; None where no column tells it or one was given.
+    """
+    found = [
+        (at, match)
+        for at, name in enumerate(columns)
+        if is_time_column(name) and (match := _UNIT_OF_COLUMN.match(name))
+    ]
+    if len(table) < 3 or not (found or clocks):
+        return None
+    at = clocks[0] if clocks else found[0][0]
+    times = table[:, at] / (1000 if not clocks and found[0][1]["unit"].lower().startswith("m") else 1)
+    span = float(times[-1] - times[0])
+    steps = np.diff(times)
+    rounding = float(steps[steps > 0].min()) if (steps > 0).any() else np.inf  # times that stand still were rounded
+    if given is not None:
+        wanted = (len(times) - 1) / given
+        if np.isfinite(span) and abs(span - wanted) > max(rounding, _MOST_DRIFT * wanted):
+            says = f"{(len(times) - 1) / span:g} Hz" if span > 0 else "no time passes"
+            raise ValueError(f"{path}: sampling_rate is {given:g} Hz, but its column of time says {says}")
+        return None
+    step = span / (len(times) - 1)
+    even = times[0] + step * np.arange(len(times))
+    if not step > 0 or not (np.abs(times - even) < 0.75 * step).all():  # times may have been rounded
+        raise ValueError(
+            f"{path}: column {columns[at]!r} has uneven steps. Pass sampling_rate= if its times are only rounded; "
+            "otherwise bring the ECG to an even rate first"
+        )
+    rate = 1 / step
+    decimals = next((digits for digits in range(10) if np.allclose(times, times.round(digits), rtol=0, atol=1e-11)), 9)
+    uncertainty = 10.0**-decimals / span
+    return float(round(rate)) if round(rate) and abs(rate / round(rate) - 1) <= uncertainty else float(rate)
 
 
 def agreed(path: str | PathLike[str], name: str, given: Any, found: Any) -> Any:
