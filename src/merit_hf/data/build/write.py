@@ -108,9 +108,9 @@ def _build(
     left_out = sorted(("", skip.ecg_id, skip.reason, skip.detail) for skip in corpus.left_out())
     lines = [*((SPLITS[split], *line) for split, *line in skipped), *left_out]
     by_split = {split: [shard for shard in shards if shard.split == split and shard.num_rows] for split in SPLITS}
-    summary = _summarise(corpus, output, {split: found for split, found in by_split.items() if found}, lines)
-    if not sum(summary.records.values()):
+    if not any(by_split.values()):
         raise ValueError(f"no record could be read; {_first_skipped(lines)}")
+    summary = _summarise(corpus, output, {split: found for split, found in by_split.items() if found}, lines)
     if lines:
         with open(folder / "skipped.csv", "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("split", "ecg_id", "reason", "detail"), *lines])
