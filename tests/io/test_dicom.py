@@ -255,3 +255,10 @@ def intact(tmp_path_factory):
 @given(damage=damages)
 def test_damaged_copies_are_read_right_or_refused(intact, damage):
     read_right_or_refused(*intact[:2], damage, intact[2])
+
+
+@pytest.mark.parametrize("meaning", ["-aVR", "aVR (inverted)", "aVR (V4R)"])
+def test_a_remark_beside_a_code_is_not_lost(tmp_path, meaning):
+    path = written(tmp_path, group(np.arange(1000)[None], [channel(meaning, code="2:62")]))
+    with pytest.raises(ValueError, match="lead aVR by its code is described as"):
+        read_ecg(path)

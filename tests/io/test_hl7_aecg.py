@@ -263,3 +263,12 @@ def genuine(real_data, tmp_path_factory):
 @given(damage=damages)
 def test_damaged_copies_of_a_genuine_file(genuine, damage):
     read_right_or_refused(*genuine[:2], damage, genuine[2])
+
+
+@pytest.mark.parametrize("described", ["Lead I inverted", "V1", "-I"])
+def test_a_description_beside_a_code_is_not_lost(tmp_path, described):
+    text = aecg(sequences(times(), lead("MDC_ECG_LEAD_I", range(500))))
+    assert read_ecg(written(tmp_path, text)).lead_names == ("I",)
+    text = text.replace('code="MDC_ECG_LEAD_I"', f'code="MDC_ECG_LEAD_I" displayName="{described}"')
+    with pytest.raises(ValueError, match="lead I by its code is described as"):
+        read_ecg(written(tmp_path, text))

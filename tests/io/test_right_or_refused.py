@@ -4,6 +4,7 @@ Each block is one kind of fault, in the formats where it can occur.
 """
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from merit_hf import EcgRecord, read_ecg, register_format
@@ -396,3 +397,94 @@ def test_a_format_that_is_none(wrong):
     given = {"name": "Acme", "matches": lambda path, head: False, "read": lambda path: None} | wrong
     name = given.pop("name")
     refused(lambda: register_format(name, **given), next(iter(wrong)))
+
+
+# -- options that contradict the file
+
+
+def stored_two(folder, kind):
+    """Leads I and II in mV, in a file that says so."""
+    if kind == "wfdb":
+        lines = "".join(f"r.dat 16 1000/mV 12 0 0 0 0 {name}\n" for name in ("I", "II"))
+        return wfdb(folder, f"r 2 250 500\n{lines}", np.round(TWO.T * 1000).astype("<i2"))
+    if kind == "csv":
+        return csv(folder, f"I (mV),II (mV)\n{ROWS}")
+    if kind == "npz":
+        np.savez(folder / "e.npz", signal=TWO, units="mV", **GIVEN)
+        return folder / "e.npz"
+    pd.DataFrame({"I (mV)": TWO[0], "II (mV)": TWO[1]}).to_parquet(folder / "e.parquet")
+    return folder / "e.parquet"
+
+
+@pytest.mark.parametrize("kind", ["wfdb", "csv", "npz", "parquet"])
+def test_options_that_contradict_the_file(tmp_path, kind):
+    path = stored_two(tmp_path, kind)
+    rate = {"sampling_rate": 250} if kind in ("csv", "parquet") else {}
+    refused(lambda: read_ecg(path, lead_names=["II", "I"], **rate), "lead_names=")
+    refused(lambda: read_ecg(path, units="V", **rate), "units=")
+    record = read_ecg(path, lead_names=["i", "Lead II"], units="mVolt", **rate)
+    np.testing.assert_allclose(record.signal, TWO, atol=1e-6)
+
+
+def test_leads_of_monitors_and_doubles_may_be_named(tmp_path):
+    lines = "".join(f"r.dat 16 1000/mV 12 0 0 0 0 {name}\n" for name in ("MLII", "V", "I", "I"))
+    path = wfdb(tmp_path, f"r 4 250 250\n{lines}")
+    assert read_ecg(path, lead_names=["II", "V1", "I", "III"]).lead_names == ("II", "V1", "I", "III")
+
+
+def test_units_of_a_header_that_states_none(tmp_path):
+    path = wfdb(tmp_path, f"r 1 250 1000\n{SIGNAL_LINE.format('10')}")
+    assert read_ecg(path).signal[0, -1] == pytest.approx(49.9)  # header(5): mV
+    assert read_ecg(path, units="uV").signal[0, -1] == pytest.approx(0.0499)
+
+
+@pytest.mark.parametrize(
+    ("comment", "years"),
+    [("Age: 6 months", 0.5), ("Age: 10d", 10 / 365.25), ("<age>: 3 wk <sex>: F", 21 / 365.25), ("Age: 61 M", 61)],
+)
+def test_units_of_age_in_a_wfdb_header(tmp_path, comment, years):
+    path = wfdb(tmp_path, f"r 1 250 1000\n{SIGNAL_LINE.format('1000/mV')}# {comment}\n")
+    assert read_ecg(path).age == pytest.approx(years)
+
+
+def test_a_line_ends_at_a_line_feed_only(tmp_path):
+    header = f"# caf\xe9 \x85 r\x85q\nr 1 250 1000\n{SIGNAL_LINE.format('1000/mV')}"
+    assert read_ecg(wfdb(tmp_path, header, encoding="latin-1")).signal[0, -1] == pytest.approx(0.499)
+
+
+@pytest.mark.parametrize("delimiter", [" ", "\t"])
+def test_whole_numbers_between_blanks_are_no_header(tmp_path, delimiter):
+    rows = "".join(f"{delimiter.join((str(at + 5), '16', str(200 + at)))}\n" for at in range(100))
+    (tmp_path / "e.txt").write_text(rows)
+    record = read_ecg(tmp_path / "e.txt", sampling_rate=250, lead_names=["I", "II", "V1"], units="uV")
+    assert record.signal[:, -1] == pytest.approx([0.104, 0.016, 0.299])
+
+
+@pytest.mark.parametrize(
+    "line", ["# sampling_rate: 250 Hz", "#sampling rate: 250", "# fs=250", "# Sampling_Rate = 250Hz"]
+)
+def test_stated_sampling_rates_of_a_table(tmp_path, line):
+    path = csv(tmp_path, f"{line}\nI,II\n{ROWS}")
+    assert read_ecg(path).sampling_rate == 250
+    refused(lambda: read_ecg(path, sampling_rate=500), "250", "500")
+    refused(lambda: read_ecg(csv(tmp_path, f"{line}\n# fs: 500\nI,II\n{ROWS}")), "250", "500")
+
+
+def test_delimiters_below_the_names_only_and_commas_between_blanks(tmp_path):
+    read = {"sampling_rate": 250}
+    signal = read_ecg(csv(tmp_path, "I,II\n" + ROWS.replace("\n", ",\n")), **read).signal
+    np.testing.assert_array_equal(signal, TWO.astype(np.float32))
+    commas = "I II\n" + ROWS.replace(",", " ").replace(".", ",")
+    np.testing.assert_array_equal(read_ecg(csv(tmp_path, commas), **read).signal, TWO.astype(np.float32))
+
+
+def test_a_column_of_time_in_parquet(tmp_path):
+    columns = {"time (ms)": np.arange(500) * 4, "I": TWO[0], "II": TWO[1]}
+    pd.DataFrame(columns).to_parquet(tmp_path / "e.parquet")
+    assert read_ecg(tmp_path / "e.parquet").sampling_rate == 250
+    refused(lambda: read_ecg(tmp_path / "e.parquet", sampling_rate=500), "500", "250")
+
+
+def test_tensors_that_numpy_does_not_take():
+    torch = pytest.importorskip("torch")
+    refused(lambda: EcgRecord(torch.tensor(TWO).bfloat16(), 250, ["I", "II"]), "signal", "float()")

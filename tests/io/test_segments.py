@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from merit_hf.io.segments import LeadSegment, joined_segments, recognised_lead
+from merit_hf.io.segments import (
+    LeadSegment,
+    check_description,
+    joined_segments,
+    may_be_lead,
+    recognised_lead,
+)
 
 
 def segment(lead, start, length, gain=None, value=1.0):
@@ -51,3 +57,48 @@ def test_signals_are_leads_or_left_out_or_refused():
         recognised_lead("f", "mystery", "mV")
     with pytest.raises(ValueError, match="f: lead II has no unit"):
         recognised_lead("f", "II", None)
+
+
+@pytest.mark.parametrize(
+    ("lead", "text"),
+    [
+        ("aVR", "-aVR"),
+        ("aVR", "Lead -aVR"),
+        ("aVR", "aVR (inverted)"),
+        ("I", "Lead I, reversed"),
+        ("I", "minus I"),
+        ("V5", "V5 -"),
+        ("V4", "V4 (V4R)"),
+        ("V1", "V1 (V7)"),
+        ("I", "II"),
+    ],
+)
+def test_a_description_that_contradicts_the_code(lead, text):
+    with pytest.raises(ValueError, match="e.dcm: lead .* by its code is described as"):
+        check_description("e.dcm", lead, text)
+
+
+@pytest.mark.parametrize(
+    ("lead", "text"),
+    [
+        ("aVR", "aVR, augmented voltage, right"),
+        ("I", "Lead I (Einthoven)"),
+        ("V1", "Precordial lead V1 - unipolar"),
+        ("I", "MDC_ECG_LEAD_I"),
+        ("II", "Ableitung II"),
+        ("V2", None),
+        ("V2", ""),
+    ],
+)
+def test_a_description_that_fits_the_code(lead, text):
+    check_description("e.dcm", lead, text)
+
+
+@pytest.mark.parametrize("name", ["aVRinv", "invII", "ECGL", "ECGI-", "ECG 1", "V1-Ref", "II_inverted", "EKG-II"])
+def test_names_that_may_be_leads(name):
+    assert may_be_lead(name)
+
+
+@pytest.mark.parametrize("name", ["EEG Fp1", "Resp", "EMG chin", "Pleth", "EOG-L", "Flow", "C3-M2"])
+def test_names_that_are_no_leads(name):
+    assert not may_be_lead(name)

@@ -12,6 +12,7 @@ import numpy as np
 
 from merit_hf.leads_merit import (
     STANDARD_12,
+    canonical_lead,
     canonical_units,
     is_voltage,
     looks_like_counts,
@@ -32,6 +33,8 @@ _TIME_UNIT = re.compile(
     r"[\s_]*[\[(]?(?<![A-Za-z])(s|sec|ms|msec|seconds?|milliseconds?|samples|h+:m+(:s+)?(\.m+)?|hours:mins:secs)?[\])]?$",
     re.IGNORECASE,
 )
+_UNIT_OF_COLUMN = re.compile(r"^(?:.*[\s_\[(]+)?(?P<unit>s|sec|seconds?|ms|msec|milliseconds?)[\])]?$", re.IGNORECASE)
+_MOST_DRIFT = 0.01  # by which a column of time may contradict the sampling rate
 _UNIT_IN_NAME = re.compile(r"^(?P<lead>.+?)[\s_]*[\[(](?P<units>[^\])]+)[\])]$")
 
 
@@ -113,6 +116,50 @@ def leads_of_columns(path: str | PathLike[str], columns: Sequence[str]) -> tuple
     return positions, names, units.pop() if units else None
 
 
+def rate_of_times(
+    path: str | PathLike[str], columns: Sequence[str], clocks: Sequence[int], table: np.ndarray, given: float | None
+) -> float | None:
+    """Samples a second by a column of time whose unit is known; a given rate only has to fit its length.
+
+    Args:
+        columns: names of the columns of `table` (rows, columns).
+        clocks: positions of columns that hold clock times in seconds.
+        given: sampling rate in Hz, or None.
+
+    Returns:
+        The rate in Hz; None where no column tells it or one was given.
+    """
+    found = [
+        (at, match)
+        for at, name in enumerate(columns)
+        if is_time_column(name) and (match := _UNIT_OF_COLUMN.match(name))
+    ]
+    if len(table) < 3 or not (found or clocks):
+        return None
+    at = clocks[0] if clocks else found[0][0]
+    times = table[:, at] / (1000 if not clocks and found[0][1]["unit"].lower().startswith("m") else 1)
+    span = float(times[-1] - times[0])
+    steps = np.diff(times)
+    rounding = float(steps[steps > 0].min()) if (steps > 0).any() else np.inf  # times that stand still were rounded
+    if given is not None:
+        wanted = (len(times) - 1) / given
+        if np.isfinite(span) and abs(span - wanted) > max(rounding, _MOST_DRIFT * wanted):
+            says = f"{(len(times) - 1) / span:g} Hz" if span > 0 else "no time passes"
+            raise ValueError(f"{path}: sampling_rate is {given:g} Hz, but its column of time says {says}")
+        return None
+    step = span / (len(times) - 1)
+    even = times[0] + step * np.arange(len(times))
+    if not step > 0 or not (np.abs(times - even) < 0.75 * step).all():  # times may have been rounded
+        raise ValueError(
+            f"{path}: column {columns[at]!r} has uneven steps. Pass sampling_rate= if its times are only rounded; "
+            "otherwise bring the ECG to an even rate first"
+        )
+    rate = 1 / step
+    decimals = next((digits for digits in range(10) if np.allclose(times, times.round(digits), rtol=0, atol=1e-11)), 9)
+    uncertainty = 10.0**-decimals / span
+    return float(round(rate)) if round(rate) and abs(rate / round(rate) - 1) <= uncertainty else float(rate)
+
+
 def agreed(path: str | PathLike[str], name: str, given: Any, found: Any) -> Any:
     """An option's value: as given, else as the file says; ValueError if both speak and differ."""
     if given is None or found is None:
@@ -121,3 +168,28 @@ def agreed(path: str | PathLike[str], name: str, given: Any, found: Any) -> Any:
     if not same:
         raise ValueError(f"{path} says {name} is {found!r}, but {name}={given!r} was given. Leave the option out")
     return given
+
+
+def agreed_leads(path: str | PathLike[str], given: Sequence[str] | None, found: Sequence[str] | None) -> Any:
+    """Names of leads: as given, else as the file says; ValueError if a standard lead would get another lead's name.
+
+    Names that are no leads, leads of monitors such as MLII and V, and names that stand twice may be replaced.
+    """
+    if given is None or found is None:
+        return found if given is None else given
+    stored = [_standard_lead(name) for name in found]
+    for before, after in zip(stored, given, strict=False):
+        if before is not None and stored.count(before) == 1 and _standard_lead(after) != before:
+            raise ValueError(
+                f"{path} says that a lead is {before}, but lead_names= calls it {str(after)[:20]!r}. Leave the option "
+                "out, or rename the record's leads after reading"
+            )
+    return given
+
+
+def _standard_lead(name: str) -> str | None:
+    try:
+        lead = canonical_lead(name)
+    except ValueError:
+        return None
+    return lead if lead in STANDARD_12 else None

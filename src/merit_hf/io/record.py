@@ -101,6 +101,12 @@ class EcgRecord:
 def unmasked(values: Any) -> np.ndarray:
     """Plain array of what may be a masked one: masked values become NaN, and whole numbers then float64."""
     if not np.ma.isMaskedArray(values) or not np.ma.getmaskarray(values).any():
-        return np.asarray(values)
+        try:
+            return np.asarray(values)
+        except (TypeError, ValueError) as error:  # a bfloat16 tensor, one on a GPU, or lists of unequal length
+            raise ValueError(
+                f"signal is a {type(values).__name__} that is no NumPy array, expected (leads, samples); pass tensors "
+                "as .float().cpu().numpy()"
+            ) from error
     dtype = values.dtype if values.dtype.kind == "f" else np.float64
     return np.asarray(np.ma.filled(values.astype(dtype), np.nan))

@@ -40,8 +40,16 @@ _OTHER_SIGNALS = re.compile(
     re.IGNORECASE,
 )
 _MAY_BE_LEAD = re.compile(
-    rf"(^|[^A-Za-z0-9])(e[ck]g\d*|lead\d*|{'|'.join(STANDARD_12)})([^A-Za-z0-9]|$)", re.IGNORECASE
+    rf"(^|[^A-Za-z0-9]|inv|neg|rev)(e[ck]g[a-z0-9]*|lead\d*|{'|'.join(STANDARD_12)})([^A-Za-z0-9]|$|inv|neg|rev)",
+    re.IGNORECASE,
 )
+_TURNED = re.compile(
+    r"(^|[\s(_])[-\u2212\u2013]\s*(lead\s*)?(?=av[rlf]|v\d|i{1,3}\b)|[-\u2212\u2013*]\s*\)?$"
+    r"|(^|[^a-z])(inv|revers|negat|minus|swap|turned|flip)",
+    re.IGNORECASE,
+)
+_CHEST_LEAD = re.compile(r"V\d+R?", re.IGNORECASE)
+_STANDARD_NAMES = {lead.lower() for lead in STANDARD_12}
 _AXES = ("X", "Y", "Z")  # of Frank's leads, and of accelerometers
 
 
@@ -51,6 +59,19 @@ _COUNTS = ("", "nu", "adu", "au", "a.u.", "count", "counts", "lsb", "raw", "bit"
 def may_be_lead(name: str) -> bool:
     """Whether a name contains that of a standard lead, or says ECG: "II-Ref", "aVR_inverted", "EKG1"."""
     return bool(_MAY_BE_LEAD.search(name))
+
+
+def check_description(path: str | PathLike[str], lead: str, text: str | None) -> None:
+    """Refuses a lead known by its code whose description says that it was turned, or is another one.
+
+    Args:
+        lead: canonical name, by the code.
+        text: free text beside the code, such as "aVR, augmented voltage, right" or "aVR (inverted)".
+    """
+    words = set(re.findall(r"[A-Za-z0-9]+", text or ""))
+    named = {word for word in words if word.lower() in _STANDARD_NAMES or _CHEST_LEAD.fullmatch(word)}
+    if _TURNED.search((text or "").strip()) or any(word.lower() != lead.lower() for word in named):
+        raise ValueError(f"{path}: lead {lead} by its code is described as {str(text)[:40]!r}; correct one of the two")
 
 
 def recognised_lead(

@@ -273,8 +273,8 @@ def test_a_killed_worker_is_said_and_what_is_finished_is_kept(tmp_path: Path, mo
 
 @pytest.mark.parametrize("gain", [200.0, 1000.0, 204.8, 2963.77, 4.88, 12.84])
 def test_stated_gains_bring_the_counts_back(gain: float) -> None:
-    most = min(32767, int(gain * 1000))  # a record holds at most 1000 mV
-    counts = np.random.default_rng(0).integers(-most, most + 1, size=(2, 5000))
+    largest = min(32767, int(1000 * gain))  # no ECG exceeds 1000 mV
+    counts = np.random.default_rng(0).integers(-largest, largest + 1, size=(2, 5000))
     signal = (counts / gain).astype(np.float32)
     row = row_from_record(
         EcgRecord(signal, 500.0, ("I", "II"), metadata={"adc_gain": [gain, gain]}), ecg_id="a", patient_id=None

@@ -116,3 +116,29 @@ def test_structs_maps_and_lists_of_parquet(tmp_path: Path) -> None:
     corpus = TableCorpus(records=str(tmp_path / "r.parquet"), task_columns=columns)
     for task in columns:
         assert [corpus._labels(line, task) for line in range(3)] == [["NORM"], ["AF"], []], task
+
+
+@pytest.mark.parametrize(
+    ("cell", "labels"),
+    [
+        ("array(['AF', 'NORM'], dtype=object)", ["AF", "NORM"]),
+        ("frozenset({'AF'})", ["AF"]),
+        ("set()", []),
+        ("OrderedDict([('AF', 1), ('NORM', 0)])", ["AF"]),
+        ("Counter({'AF': 1})", ["AF"]),
+        ("dict_keys(['AF'])", ["AF"]),
+        ("{'AF': np.float64(1.0), 'NORM': np.False_}", None),
+        ("{'AF': np.float64(1.0), 'NORM': np.int64(0)}", ["AF"]),
+        ("[np.str_('AF')]", ["AF"]),
+        ("{'AF': 1, 'AF': 0}", None),
+        ('{"AF": 1, "AF": 0}', None),
+        ("array(['AF'", None),
+        ("defaultdict(<class 'int'>, {'AF': 1})", None),
+    ],
+)
+def test_cells_as_python_and_numpy_print_them(cell, labels):
+    if labels is None:
+        with pytest.raises(ValueError, match="no list or dict of labels|names one label twice"):
+            labels_of_cell(cell_content(cell))
+    else:
+        assert labels_of_cell(cell_content(cell)) == labels

@@ -22,6 +22,10 @@ from merit_hf.data.reports import stated_text
 
 EVERY_KEY = -math.inf  # the threshold by which every key of a dict is a label
 _TWO_TEXTS = re.compile(r"""['"]\s*['"]""")
+# What Python and NumPy print around a list or dict.
+_WRAPPERS = ("array", "set", "frozenset", "list", "tuple", "dict", "OrderedDict", "Counter", "dict_keys")
+_SCALARS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "bool_", "bool", "str_")
+_WRAPPED = re.compile(rf"(np\.|numpy\.)?({'|'.join((*_WRAPPERS, 'defaultdict'))})\(")
 _NAMES = {"nan": None, "null": None, "true": True, "false": False}  # in cells that JSON or pandas wrote
 _FLAGS = {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
 
@@ -63,7 +67,7 @@ def labels_of_cell(content: Any, threshold: float | None = None) -> list[str]:
     Raises:
         ValueError: the cell is none of this.
     """
-    if isinstance(content, str) and content[0] in "{[(":
+    if isinstance(content, str) and (content[0] in "{[(" or _WRAPPED.match(content)):
         content = _literal(content)
     if isinstance(content, Mapping):
         labels = [str(label) for label, value in content.items() if _has_label(str(label), value, threshold)]
@@ -111,7 +115,7 @@ def _list_items(content: Collection[Any]) -> list[str]:
 def _literal(text: str) -> Any:
     """List or dict that is written as text; text in parentheses that is no list stays as it is."""
     value: Any = None
-    for read in (json.loads, _python_literal):
+    for read in (_json, _python_literal):
         try:
             value = read(text)
             break
@@ -127,6 +131,10 @@ def _literal(text: str) -> Any:
     raise ValueError(f"{text!r:.120}, which is no list or dict of labels such as {{'NORM': 1}} or ['NORM', 'SR']")
 
 
+def _json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_dict_of_pairs)
+
+
 def _python_literal(text: str) -> Any:
     if _TWO_TEXTS.search(text):  # perhaps; NumPy prints arrays so, and Python would read both as one
         tokens = tokenize.generate_tokens(io.StringIO(text).readline)
@@ -137,7 +145,19 @@ def _python_literal(text: str) -> Any:
 
 
 class _NamedValues(ast.NodeTransformer):
-    """Gives `nan`, `null`, `true` and `false` in a Python literal their values."""
+    """Gives `nan`, `null`, `true` and `false` in a Python literal their values, and unwraps `array([...])`."""
+
+    def visit_Dict(self, node: ast.Dict) -> ast.AST:
+        keys = [ast.dump(key) for key in node.keys if key is not None]
+        if len(set(keys)) < len(keys):
+            raise ValueError("one label twice")
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if called not in (*_WRAPPERS, *_SCALARS) or len(node.args) > 1:
+            raise ValueError(f"a call of {called}")
+        return self.visit(node.args[0]) if node.args else ast.List([], ast.Load())
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         return ast.Constant(_NAMES[node.id.lower()]) if node.id.lower() in _NAMES else node

@@ -11,7 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from merit_hf.io.array_record import agreed, array_record, is_time_column, leads_of_columns
+from merit_hf.io.array_record import (
+    agreed,
+    agreed_leads,
+    array_record,
+    is_time_column,
+    leads_of_columns,
+    rate_of_times,
+)
 from merit_hf.io.numbers import read_number
 from merit_hf.io.record import EcgRecord
 from merit_hf.leads_merit import canonical_lead, is_voltage
@@ -21,18 +28,21 @@ EXTENSIONS = (".csv", ".tsv", ".txt")
 ASKED_LAST = True  # any text with a line of numbers would do
 
 _DELIMITERS = (";", "\t", ",", " ")  # a comma may also stand in numbers, but then not between them
-_MISSING = ("", "nan", "na", "n/a", "#n/a", "null", "none", "-", "--", "?")
-_STATED = re.compile(r"^#\s*(sampling_rate|units)\s*[:=]\s*(\S+)\s*$", re.IGNORECASE)
+_MISSING = ("", "nan", "na", "n/a", "n.a.", "#n/a", "<na>", "nat", "null", "none", "-", "--", "?")
+_STATED = re.compile(
+    r"^#\s*(?:(?P<sampling_rate>sampl(?:ing|e)[_ ](?:rate|frequency)|fs)|(?P<units>units?))\s*[:=]\s*(?P<value>\S+)"
+    r"(?:\s*(?:hz|hertz))?\s*$",
+    re.IGNORECASE,
+)
 _DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+(?:e[+-]?\d+)?)", re.IGNORECASE)
 _CLOCK = re.compile(r"\[?(?:\d{4}-\d\d-\d\d[ T])?(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)(?: \d\d/\d\d/\d{4})?\]?")
-_TIME_UNIT = re.compile(r"^(?:.*[\s_\[(]+)?(?P<unit>s|sec|seconds?|ms|msec|milliseconds?)[\])]?$", re.IGNORECASE)
 _UNIT_OF_TIMES = re.compile(
     r"^(s|sec|seconds?|ms|msec|milliseconds?|h+:m+(:s+)?(\.m+)?|hours?:mins?:secs?|samples?|#)$"
 )
+_COMMAS_AND_BLANKS = re.compile(r"[+-]?\d+,\d+( +[+-]?\d+,\d+)+")
 _RATE = re.compile(r"^(\d+(?:[.,]\d+)?)\s*(?:hz|hertz)$", re.IGNORECASE)
 _LEAD_KEYS = ("lead", "leads", "ableitung", "dérivation", "derivación", "derivazione", "derivação", "afleiding")
 _MOST_LINES_ABOVE = 40
-_MOST_DRIFT = 0.01  # by which a column of time may contradict the sampling rate
 
 
 @dataclass
@@ -79,7 +89,11 @@ def read(
     """
     text = _text(path.read_bytes())
     lines = list(enumerate(text.splitlines(), start=1))
-    stated = {found[1].lower(): found[2] for _, line in lines if (found := _STATED.match(line))}
+    stated: dict[str, str] = {}
+    for _, line in lines:
+        if found := _STATED.match(line):
+            name = "units" if found["units"] else "sampling_rate"
+            stated[name] = agreed(path, name, re.sub(r"hz$", "", found["value"], flags=re.I), stated.get(name))
     if text.lstrip().startswith("<"):
         raise ValueError(f"{path} is XML or HTML of no format that can be read, and no table")
     lines = [(at, line) for at, line in lines if line.strip() and not _is_comment(line)]
@@ -91,6 +105,9 @@ def read(
     width = len(_split(lines[first][1], delimiter))
     while first and _is_empty(_split(lines[first - 1][1], delimiter), width):  # samples that are missing in all leads
         first -= 1
+    named = len(_split(lines[first - 1][1], delimiter)) if first else width
+    if named == width - 1 and all(line.rstrip().endswith(delimiter) for _, line in lines[first:]):
+        width -= 1  # a delimiter ends every line but that of the names
     head = _head(path, lines[:first], delimiter, width)
     table, has_clock = _numbers(path, lines[first:], delimiter, width)
     if "sampling_rate" in head.facts and "units" not in head.facts and units is None:
@@ -105,7 +122,7 @@ def read(
         if head.units is not None:
             columns = [_with_unit(name, unit) for name, unit in zip(columns, head.units, strict=True)]
         positions, found_names, found_units = leads_of_columns(path, columns)
-        found_rate = _rate_of_times(path, columns, clocks, table, sampling_rate)
+        found_rate = rate_of_times(path, columns, clocks, table, sampling_rate)
         table = table[:, positions]
         found_names = found_names if head.names is not None else None
     if found_names is None and "lead" in stated:
@@ -122,7 +139,7 @@ def read(
         path,
         table.T,
         sampling_rate=found_rate if rate is None else rate,
-        lead_names=found_names if lead_names is None else lead_names,
+        lead_names=agreed_leads(path, lead_names, found_names),
         units=agreed(path, "units", units, found_units or stated.get("units")),
         metadata={"format": NAME},
     )
@@ -141,6 +158,8 @@ def _text(content: bytes) -> str:
 
 def _delimiter(line: str) -> str:
     bare = re.sub(r'"[^"]*"', "", line.strip())
+    if _COMMAS_AND_BLANKS.fullmatch(bare):
+        return " "
     return next((delimiter for delimiter in _DELIMITERS if delimiter in bare), ",")
 
 
@@ -254,39 +273,6 @@ def _stated_rate(path: Path, text: str | None) -> float | None:
     if text is not None and read_number(text) is None:
         raise ValueError(f"{path} states sampling_rate {text!r}, which is no number")
     return read_number(text)
-
-
-def _rate_of_times(
-    path: Path, columns: list[str], clocks: list[int], table: np.ndarray, given: float | None
-) -> float | None:
-    """Samples a second by a column of time whose unit is known; a given rate only has to fit its length."""
-    found = [
-        (at, match) for at, name in enumerate(columns) if is_time_column(name) and (match := _TIME_UNIT.match(name))
-    ]
-    if len(table) < 3 or not (found or clocks):
-        return None
-    at = clocks[0] if clocks else found[0][0]
-    times = table[:, at] / (1000 if not clocks and found[0][1]["unit"].lower().startswith("m") else 1)
-    span = float(times[-1] - times[0])
-    steps = np.diff(times)
-    rounding = float(steps[steps > 0].min()) if (steps > 0).any() else np.inf  # times that stand still were rounded
-    if given is not None:
-        wanted = (len(times) - 1) / given
-        if np.isfinite(span) and abs(span - wanted) > max(rounding, _MOST_DRIFT * wanted):
-            says = f"{(len(times) - 1) / span:g} Hz" if span > 0 else "no time passes"
-            raise ValueError(f"{path}: sampling_rate is {given:g} Hz, but its column of time says {says}")
-        return None
-    step = span / (len(times) - 1)
-    even = times[0] + step * np.arange(len(times))
-    if not step > 0 or not (np.abs(times - even) < 0.75 * step).all():  # times may have been rounded
-        raise ValueError(
-            f"{path}: column {columns[at]!r} has uneven steps. Pass sampling_rate= if its times are only rounded; "
-            "otherwise bring the ECG to an even rate first"
-        )
-    rate = 1 / step
-    decimals = next((digits for digits in range(10) if np.allclose(times, times.round(digits), rtol=0, atol=1e-11)), 9)
-    uncertainty = 10.0**-decimals / span
-    return float(round(rate)) if round(rate) and abs(rate / round(rate) - 1) <= uncertainty else float(rate)
 
 
 def _numbers(path: Path, lines: list[tuple[int, str]], delimiter: str, width: int) -> tuple[np.ndarray, np.ndarray]:

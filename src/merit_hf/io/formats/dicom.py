@@ -13,7 +13,7 @@ import numpy as np
 from merit_hf.io.age import age_in_years
 from merit_hf.io.device_record import Person, device_record
 from merit_hf.io.record import EcgRecord
-from merit_hf.io.segments import LeadSegment, joined_segments, recognised_lead
+from merit_hf.io.segments import LeadSegment, check_description, joined_segments, recognised_lead
 from merit_hf.io.statements import report_of
 from merit_hf.leads_merit import STANDARD_12, canonical_lead, is_voltage, to_millivolts, with_missing_counts
 
@@ -291,6 +291,8 @@ def _segments(
         coded, named = _coded_lead(channel), _named_lead(channel)
         if coded and named and coded != named:
             raise ValueError(f"{path}: channel {column} has the code of lead {coded} and the name {channel.meaning!r}")
+        if coded:
+            check_description(path, coded, channel.meaning)
         name = coded or channel.meaning or channel.code or f"channel {column}"
         lead = recognised_lead(path, name, channel.units, skip_unknown_leads=skip_unknown_leads)
         if lead is None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from merit_hf.io.age import age_at, read_date, read_time
+from merit_hf.io.array_record import agreed, agreed_leads
 from merit_hf.io.numbers import read_number
 from merit_hf.io.record import EcgRecord
 from merit_hf.io.segments import recognised_lead
@@ -295,6 +296,7 @@ def _chosen(
         names: list[str | None] = list(lead_names)
         if len(names) != len(rows):
             raise ValueError(f"{path}: {len(names)} lead_names= for {len(rows)} signals ({', '.join(labels)})")
+        agreed_leads(path, lead_names, [signals[row].label for row in rows])
     else:
         names = [_lead(path, signals[row], units, channels is not None) for row in rows]
         rows = [row for row, name in zip(rows, names, strict=True) if name is not None]
@@ -333,7 +335,7 @@ def _physical(
 ) -> tuple[np.ndarray, float | None]:
     """Samples in mV (float64) and, if these are whole counts divided by it, the counts per mV."""
     signal = layout.signals[row]
-    unit = units or signal.dimension
+    unit = agreed(path, "units", units, signal.dimension if is_voltage(signal.dimension) else None) or signal.dimension
     if not is_voltage(unit):
         stated = f"units {unit!r}, no voltage" if unit else "no unit"
         raise ValueError(f"{path}: signal {signal.label!r} has {stated}. Name the real one with units=")

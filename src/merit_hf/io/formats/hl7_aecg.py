@@ -15,7 +15,7 @@ from merit_hf.io.device_record import Person, device_record
 from merit_hf.io.numbers import read_number
 from merit_hf.io.record import EcgRecord
 from merit_hf.io.safe_xml import number, parse_xml, root_name, text_of
-from merit_hf.io.segments import LeadSegment, joined_segments, recognised_lead
+from merit_hf.io.segments import LeadSegment, check_description, joined_segments, recognised_lead
 from merit_hf.io.statements import report_of
 from merit_hf.leads_merit import to_millivolts, with_missing_counts
 
@@ -109,7 +109,7 @@ def _rhythm_series(path: Path, document: Element) -> Element:
 def _segments(path: Path, sequences: Element, skip_unknown_leads: bool) -> tuple[float, list[LeadSegment], list[str]]:
     """Sampling rate, leads and other signals of a set of sequences recorded together."""
     timing: tuple[float, float] | None = None
-    waveforms: list[tuple[str, Element]] = []
+    waveforms: list[tuple[str, str | None, Element]] = []
     for sequence in sequences.iterfind("component/sequence"):
         code = _attribute(sequence, "code", "code")
         value = sequence.find("value")
@@ -118,18 +118,19 @@ def _segments(path: Path, sequences: Element, skip_unknown_leads: bool) -> tuple
         if code in _TIME_CODES:
             timing = _timing(path, value)
         else:
-            waveforms.append((code, value))
+            waveforms.append((code, _attribute(sequence, "code", "displayName"), value))
     if timing is None:
         raise ValueError(f"{path}: a set of sequences says no times, expected {' or '.join(_TIME_CODES)}")
     rate, start = timing
     segments: list[LeadSegment] = []
     others: list[str] = []
-    for code, value in waveforms:
+    for code, described, value in waveforms:
         units = _attribute(value, "scale", "unit")
         lead = recognised_lead(path, code, units, skip_unknown_leads=skip_unknown_leads)
         if lead is None:
             others.append(f"{code} [{units}]")
             continue
+        check_description(path, lead, described)
         millivolts, gain = _values(path, code, value, str(units))
         segments.append(LeadSegment(lead, millivolts, start, gain))
     lengths = {segment.lead: len(segment.values) for segment in segments}

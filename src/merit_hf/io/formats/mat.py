@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from merit_hf.io.array_record import agreed, array_record
+from merit_hf.io.array_record import agreed, agreed_leads, array_record
 from merit_hf.io.mat_variables import mat_version, read_variables
 from merit_hf.io.record import EcgRecord
 from merit_hf.io.segments import may_be_lead
@@ -75,7 +75,7 @@ def read(
         path,
         signal,
         sampling_rate=agreed(path, "sampling_rate", sampling_rate, _scalar(_first(facts, _RATES))),
-        lead_names=found_leads if lead_names is None else lead_names,
+        lead_names=agreed_leads(path, lead_names, found_leads),
         units=units,
         adc_gain=adc_gain,
         record_id=path.stem,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from merit_hf.io.array_record import agreed, array_record
+from merit_hf.io.array_record import agreed, agreed_leads, array_record
 from merit_hf.io.record import EcgRecord
 
 NAME = "NumPy archive"
@@ -76,7 +76,7 @@ def read(
         path,
         entries["signal"],
         sampling_rate=agreed(path, "sampling_rate", sampling_rate, number("sampling_rate")),
-        lead_names=agreed(path, "lead_names", None if lead_names is None else list(lead_names), names),
+        lead_names=agreed_leads(path, lead_names, names),
         units=agreed(path, "units", units, text("units")),
         adc_gain=entries.get("adc_gain"),
         record_id=text("record_id"),

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from merit_hf.io.array_record import agreed, array_record, leads_of_columns
+from merit_hf.io.array_record import (
+    agreed,
+    agreed_leads,
+    array_record,
+    is_time_column,
+    leads_of_columns,
+    rate_of_times,
+)
 from merit_hf.io.numbers import read_number
 from merit_hf.io.record import EcgRecord
 
@@ -31,7 +38,8 @@ def read(
 ) -> EcgRecord:
     """Reads a table whose columns are leads, named as such or "I (uV)"; null and NaN mean missing.
 
-    `sampling_rate` and `units` may stand in the metadata of the file's schema. A column of time is left out.
+    `sampling_rate` and `units` may stand in the metadata of the file's schema. A column of time is left
+    out; where it names its unit, the sampling rate follows from it.
 
     Args:
         path: the file.
@@ -66,11 +74,23 @@ def read(
     units = agreed(path, "units", units, found_units or stated.get("units"))
     if units is None and any(pyarrow.types.is_integer(column.type) for column in columns):
         raise ValueError(f"{path} holds whole numbers without their unit: pass units= ('uV', 'mV' ...)")
+    times = [
+        at
+        for at, column in enumerate(table.columns)
+        if is_time_column(table.column_names[at])
+        and (pyarrow.types.is_floating(column.type) or pyarrow.types.is_integer(column.type))
+    ]
+    found_rate = None
+    if times:
+        names = [table.column_names[at] for at in times]
+        clocks = np.stack([table.column(at).to_numpy().astype(np.float64) for at in times], axis=1)
+        found_rate = rate_of_times(path, names, [], clocks, sampling_rate)
+    rate = agreed(path, "sampling_rate", sampling_rate, _rate(path, stated.get("sampling_rate")))
     return array_record(
         path,
         np.stack([column.to_numpy().astype(np.float64) for column in columns]),
-        sampling_rate=agreed(path, "sampling_rate", sampling_rate, _rate(path, stated.get("sampling_rate"))),
-        lead_names=found_names if lead_names is None else lead_names,
+        sampling_rate=found_rate if rate is None else rate,
+        lead_names=agreed_leads(path, lead_names, found_names),
         units=units,
         metadata={"format": NAME},
     )

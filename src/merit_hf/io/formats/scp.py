@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from merit_hf.io.array_record import array_record
+from merit_hf.io.array_record import agreed_leads, array_record
 from merit_hf.io.record import EcgRecord
 from merit_hf.io.scp.rhythm import Rhythm, read_rhythm
 from merit_hf.io.scp.sections import ScpSection, is_scp, read_sections
@@ -93,6 +93,7 @@ def _chosen(path: Path, rhythm: Rhythm, given: Sequence[str] | None) -> tuple[li
     if given is not None:
         if len(given) != len(numbers):
             raise ValueError(f"{path}: {len(given)} lead_names= for {len(numbers)} leads")
+        agreed_leads(path, given, [_LEADS.get(number, "") for number in numbers])
         return list(range(len(given))), list(given), []
     if 0 in numbers:
         raise ValueError(

@@ -11,17 +11,21 @@ from typing import Any
 import numpy as np
 
 from merit_hf.io.age import age_in_years
+from merit_hf.io.array_record import agreed, agreed_leads
 from merit_hf.io.record import EcgRecord
 from merit_hf.io.segments import recognised_lead
-from merit_hf.io.wfdb.header import header_lines, header_text, is_header, read_header
+from merit_hf.io.wfdb.header import DEFAULT_UNITS, header_lines, header_text, is_header, read_header
 from merit_hf.io.wfdb.samples import read_samples
-from merit_hf.leads_merit import to_millivolts
+from merit_hf.leads_merit import is_voltage, to_millivolts
 
 NAME = "WFDB"
 EXTENSIONS = (".hea", ".dat")
 
 _WAY_OUT = "use channels=[...] or lead_names=[...]"
-_AGE = re.compile(r"<?\bage\b>?\s*[:=]\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
+_AGE = re.compile(
+    r"<?\bage\b>?\s*[:=]\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>(?:years?|y|months?|mos?|weeks?|wks?|w|days?|d)\b)?",
+    re.IGNORECASE,
+)
 _SEX = re.compile(r"<?\b(?:sex|gender)\b>?\s*[:=]\s*([A-Za-z]+)", re.IGNORECASE)
 
 
@@ -56,6 +60,7 @@ def read(
     rows = _chosen_rows(path, channels, names)
     if lead_names is not None and len(lead_names) != len(rows):
         raise ValueError(f"{path}: {len(lead_names)} lead_names= for {len(rows)} signals ({', '.join(names)})")
+    agreed_leads(path, lead_names, [names[row] for row in rows])
     leads: list[str] = []
     values: list[np.ndarray] = []
     gains: list[float | None] = []
@@ -66,12 +71,14 @@ def read(
         if signal.units is None:  # announced for the whole recording, but stored in none of its segments
             other_signals.append(f"{names[row]} [no samples]")
             continue
-        unit = units or signal.units
+        unit = signal.units or units or DEFAULT_UNITS
+        if units is not None:
+            unit = agreed(path, "units", units, unit if is_voltage(unit) else None)
         lead = recognised_lead(
             path, lead_names[position] if lead_names is not None else names[row], unit, way_out=_WAY_OUT
         )
         if lead is None:
-            other_signals.append(f"{names[row]} [{signal.units}]")
+            other_signals.append(f"{names[row]} [{unit}]")
             continue
         leads.append(lead)
         values.append(to_millivolts(signal.values, unit))
@@ -97,7 +104,7 @@ def read(
         lead_names=tuple(leads),
         units="mV",
         record_id=header.name,
-        age=age_in_years(age.group(1)) if age else None,
+        age=age_in_years(age["number"], age["unit"]) if age else None,
         sex=sex.group(1) if sex else None,
         metadata=metadata,
     )

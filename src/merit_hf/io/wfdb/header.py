@@ -6,12 +6,17 @@ What a header says is read here, and what it cannot say is refused; signal files
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from merit_hf.io.numbers import read_count, read_number
 from merit_hf.limits_merit import MAX_DURATION, SAMPLING_RATE_RANGE
 
-_DEFAULT_RATE, _DEFAULT_GAIN, _DEFAULT_UNITS = 250.0, 200.0, "mV"  # of header(5), where a field is left out
+DEFAULT_UNITS = "mV"
+"""By header(5), where a gain states no unit."""
+
+_DEFAULT_RATE, _DEFAULT_GAIN = 250.0, 200.0  # of header(5), where a field is left out
 _RECORD_LINE = re.compile(
     r"(?P<name>[^\s,;]*?[^\s,;/])(/(?P<segments>\d{1,7}))?\s+(?P<signals>\d{1,4})(\s+(?P<rest>.+))?"
 )
@@ -24,8 +29,7 @@ _SIGNAL_LINE = re.compile(
 _GAIN = re.compile(r"(?P<gain>[^(/]*)(\((?P<baseline>[^)]*)\))?(/(?P<units>.*))?")
 
 
-@dataclass(frozen=True)
-class WfdbSignal:
+class WfdbSignal(NamedTuple):
     """One signal as a header describes it.
 
     Args:
@@ -33,7 +37,7 @@ class WfdbSignal:
         format: number of the storage format. per_frame: samples a frame. skew: frames by which it is stored late.
         offset: bytes before the samples.
         gain: counts per unit. baseline: count of 0 units. first: the count before the first, for format 8.
-        units: as the header says. name: "" where there is none.
+        units: as the header says, "" where it says none. name: "" where there is none.
     """
 
     file: str
@@ -81,8 +85,13 @@ def header_text(content: bytes) -> str:
 
 def header_lines(text: str) -> list[str]:
     """Lines that say something, without comments."""
-    lines = [line.strip() for line in text.splitlines()]
-    return [line for line in lines if line and not line.startswith("#")]
+    return [line for line in _stripped_lines(text) if not line.startswith("#")]
+
+
+def _stripped_lines(text: str) -> list[str]:
+    """Lines that are not blank. Only line feeds and carriage returns end one: Latin-1 has other uses for \\x85."""
+    lines = map(str.strip, text.replace("\r", "\n").split("\n"))
+    return list(filter(None, lines))
 
 
 def is_header(text: str) -> bool:
@@ -93,7 +102,11 @@ def is_header(text: str) -> bool:
         return False
     if record["rest"] and not re.fullmatch(r"[\d.eE+/():\s-]+(\s+\S.*)?", record["rest"]):
         return False
-    return bool(_SIGNAL_LINE.fullmatch(lines[1]) or (record["segments"] and _SEGMENT_LINE.fullmatch(lines[1])))
+    signal = _SIGNAL_LINE.fullmatch(lines[1])
+    # Whole numbers with blanks between them are a table, unless segments are announced.
+    return bool(signal and read_number(signal["file"]) is None) or bool(
+        record["segments"] and _SEGMENT_LINE.fullmatch(lines[1])
+    )
 
 
 def read_header(path: Path) -> WfdbHeader:
@@ -106,7 +119,8 @@ def read_header(path: Path) -> WfdbHeader:
         text = header_text(path.read_bytes())
     except FileNotFoundError:
         raise ValueError(f"header {path} is missing") from None
-    lines = header_lines(text)
+    stripped = _stripped_lines(text)
+    lines = [line for line in stripped if not line.startswith("#")]
     if not lines:
         raise ValueError(f"{path}: unreadable header: it holds no line that describes a record")
     record = _RECORD_LINE.fullmatch(lines[0])
@@ -133,7 +147,7 @@ def read_header(path: Path) -> WfdbHeader:
         start=start,
         signals=() if segmented else tuple(_signal(path, line) for line in described),
         segments=tuple(_segment(path, line) for line in described) if segmented else None,
-        comments=tuple(line.strip().strip(" \t#") for line in text.splitlines() if line.strip().startswith("#")),
+        comments=tuple(line.strip(" \t#") for line in stripped if line.startswith("#")),
     )
 
 
@@ -171,15 +185,11 @@ def _signal(path: Path, line: str) -> WfdbSignal:
     found = _SIGNAL_LINE.fullmatch(line)
     if found is None:
         raise ValueError(f"{path}: unreadable header: its line {line[:60]!r} does not describe a signal")
-    scale = _GAIN.fullmatch(found["gain"] or "")
+    scale = _scale(found["gain"] or "")
     if scale is None:
         raise ValueError(f"{path}: unreadable gain {str(found['gain'])[:40]!r}, expected counts per unit as 200(0)/mV")
-    gain = read_number(scale["gain"] or "0")
+    gain, baseline, units = scale
     counts = [int(count) for count in (found["counts"] or "").split()]
-    zero = counts[1] if len(counts) > 1 else 0
-    baseline = read_number(scale["baseline"]) if scale["baseline"] is not None else float(zero)
-    if gain is None or baseline is None or abs(baseline) > 2**40 or baseline % 1:
-        raise ValueError(f"{path}: unreadable gain {str(found['gain'])[:40]!r}, expected counts per unit as 200(0)/mV")
     per_frame = int(found["per_frame"] or 1)
     if not per_frame:
         raise ValueError(f"{path}: signal line {line[:60]!r} says 0 samples a frame")
@@ -189,9 +199,21 @@ def _signal(path: Path, line: str) -> WfdbSignal:
         per_frame=per_frame,
         skew=int(found["skew"] or 0),
         offset=int(found["offset"] or 0),
-        gain=gain or _DEFAULT_GAIN,  # 0 stands for "unknown", which means the default
-        baseline=int(baseline),
+        gain=gain,
+        baseline=baseline if baseline is not None else counts[1] if len(counts) > 1 else 0,
         first=counts[2] if len(counts) > 2 else 0,
-        units=scale["units"] or _DEFAULT_UNITS,
+        units=units,
         name=(found["name"] or "").strip(),
     )
+
+
+@lru_cache(maxsize=1024)
+def _scale(text: str) -> tuple[float, int | None, str] | None:
+    """Gain, baseline (None where it is not stated) and units of a gain field; None where it is none."""
+    found = _GAIN.fullmatch(text)
+    gain = read_number(found["gain"] or "0") if found else None
+    baseline = read_number(found["baseline"] or "0") if found and found["baseline"] != "" else None
+    if found is None or gain is None or baseline is None or abs(baseline) > 2**40 or baseline % 1:
+        return None
+    stated = int(baseline) if found["baseline"] is not None else None
+    return gain or _DEFAULT_GAIN, stated, found["units"] or ""  # a gain of 0 means the default

@@ -4,16 +4,15 @@ ECGs are not known here. Formats 508, 516 and 524 (FLAC) are decoded by the wfdb
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from merit_hf.leads_merit import is_voltage, to_millivolts
 
-from .header import WfdbHeader, WfdbSignal, read_header
+from .header import DEFAULT_UNITS, WfdbHeader, WfdbSignal, read_header
 
 _FLAC = (508, 516, 524)
 # Bytes and samples of the smallest whole unit of a format, and the count that marks a missing sample.
@@ -35,14 +34,13 @@ _SPARSEST = 100  # a recording of segments may last so many times as long as wha
 _SHORT = 100_000_000  # samples that need no such limit
 
 
-@dataclass(frozen=True, eq=False)
-class WfdbSamples:
+class WfdbSamples(NamedTuple):
     """Samples of one signal.
 
     Args:
         name: as the header says, "" where it says none.
         values: float64 (samples,) in `units`, NaN where missing.
-        units: as the header says; None where a signal is announced but stored in no segment.
+        units: as the header says, "" where it says none; None where a signal is announced but stored in no segment.
         gain: counts per unit; None where it changes from segment to segment.
         per_frame: samples a frame.
     """
@@ -74,8 +72,10 @@ def _in_one_piece(header: WfdbHeader) -> list[WfdbSamples]:
     if any(signal.format in _FLAC for signal in header.signals):
         rows = _by_library(header)
     else:
-        files = groupby(header.signals, key=lambda signal: signal.file)
-        rows = [row for file, signals in files for row in _of_file(header, file, list(signals))]
+        files = [(file, list(signals)) for file, signals in groupby(header.signals, key=lambda signal: signal.file)]
+        if len({file for file, _ in files}) < len(files):
+            raise ValueError(f"{header.path}: its signals of one file do not follow each other; reorder its lines")
+        rows = [row for file, signals in files for row in _of_file(header, file, signals)]
     frames = min(len(row) // signal.per_frame for row, signal in zip(rows, header.signals, strict=True))
     return [
         WfdbSamples(signal.name, row[: frames * signal.per_frame], signal.units, signal.gain, signal.per_frame)
@@ -108,18 +108,27 @@ def _of_file(header: WfdbHeader, name: str, signals: list[WfdbSignal]) -> list[n
     if not frames:
         raise ValueError(f"{header.path}: signal file {name} holds no samples")
     count = frames * per_frame
-    content = np.zeros(-(-count // unit_samples) * unit_bytes, np.uint8)
-    stored_bytes = np.fromfile(path, np.uint8, len(content), offset=first.offset)
-    content[: len(stored_bytes)] = stored_bytes
+    size = -(-count // unit_samples) * unit_bytes
+    content = np.fromfile(path, np.uint8, size, offset=first.offset)
+    if len(content) < size:  # the last unit is cut off after samples that are whole
+        content = np.pad(content, (0, size - len(content)))
     counts = _decode(first.format, content, count).reshape(frames, per_frame)
-    ends = np.cumsum([signal.per_frame for signal in signals])
-    rows = []
-    for signal, end in zip(signals, ends, strict=True):
-        stored = counts[:, end - signal.per_frame : end].reshape(-1)
+    holds_missing = missing is not None and counts.min() == missing
+    ends = accumulate(signal.per_frame for signal in signals)
+    # One array a signal: a large one for all would go back to the system after each record, at more cost than reading.
+    rows = [
+        counts[:, end - signal.per_frame : end].astype(np.float64).reshape(-1)
+        for signal, end in zip(signals, ends, strict=True)
+    ]
+    for values, signal in zip(rows, signals, strict=True):
         if first.format == 8:
-            stored = np.cumsum(stored, dtype=np.int64) + signal.first
-        rows.append(_physical(stored, signal, missing, header.num_samples or frames))
-    return rows
+            np.cumsum(values, out=values)
+            values += signal.first
+        if holds_missing:
+            values[values == missing] = np.nan
+    return [
+        _physical(values, signal, header.num_samples or frames) for values, signal in zip(rows, signals, strict=True)
+    ]
 
 
 def _decode(format_number: int, content: np.ndarray, count: int) -> np.ndarray:
@@ -163,11 +172,8 @@ _PACKED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def _physical(counts: np.ndarray, signal: WfdbSignal, missing: int | None, frames: int) -> np.ndarray:
-    """(counts - baseline) / gain in float64, brought forward by the skew; NaN where samples are missing."""
-    values = counts.astype(np.float64)
-    if missing is not None:
-        values[counts == missing] = np.nan
+def _physical(values: np.ndarray, signal: WfdbSignal, frames: int) -> np.ndarray:
+    """(count - baseline) / gain in float64, in the place of the counts, and brought forward by the skew."""
     if signal.baseline:
         values -= signal.baseline
     values /= signal.gain
@@ -193,11 +199,12 @@ def _by_library(header: WfdbHeader) -> list[np.ndarray]:
         ) from error
     missing = {508: -(2**7), 516: -(2**15), 524: -(2**23)}
     frames = len(rows[0]) // header.signals[0].per_frame
-    return [
-        _physical(np.asarray(row), signal, missing.get(signal.format), frames)
-        # the library has undone the skew
-        for row, signal in zip(rows, [replace(signal, skew=0) for signal in header.signals], strict=True)
-    ]
+    physical = []
+    for row, signal in zip(rows, header.signals, strict=True):
+        values = np.array(row, dtype=np.float64)
+        values[values == missing.get(signal.format)] = np.nan
+        physical.append(_physical(values, signal._replace(skew=0), frames))  # the library has undone the skew
+    return physical
 
 
 def _beside(header: WfdbHeader, name: str) -> Path:
@@ -261,11 +268,13 @@ def _joined(path: Path, name: str, pieces: list[tuple[int, WfdbSamples]], frames
     if len(per_frame) > 1:
         raise ValueError(f"{path}: its signal {name!r} changes its sampling rate between segments")
     units = list(dict.fromkeys(str(piece.units) for _, piece in pieces))
+    if len(units) > 1:
+        units = list(dict.fromkeys(unit or DEFAULT_UNITS for unit in units))
     to_mv = len(units) > 1 and all(map(is_voltage, units))
     (each,) = per_frame
     values = np.full(frames * each, np.nan)
     for start, piece in pieces:
-        converted = to_millivolts(piece.values, str(piece.units)) if to_mv else piece.values
+        converted = to_millivolts(piece.values, piece.units or DEFAULT_UNITS) if to_mv else piece.values
         values[start * each : start * each + len(converted)] = converted
     gains = {piece.gain for _, piece in pieces}
     same = len(gains) == 1 and len(units) == 1
