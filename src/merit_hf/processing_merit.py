@@ -21,11 +21,11 @@ class MeritProcessorKwargs(ProcessingKwargs, total=False):
 
 def _warn_of_cut_texts(tokens: Any) -> None:
     # Tokenizers written in Python do not tell.
-    cut = [len(each) + sum(map(len, each.overflowing)) for each in tokens.encodings or [] if each.overflowing]
+    cut = [len(each) for each in tokens.encodings or [] if each.overflowing]
     if cut:
         warnings.warn(
-            f"{len(cut)} of {len(tokens.encodings)} texts are cut, the longest of {max(cut)} tokens: the rest has no "
-            "effect. Use shorter texts, or pass truncation=True if that is as it should be",
+            f"{len(cut)} of {len(tokens.encodings)} texts are cut at {max(cut)} tokens: the rest has no effect. "
+            "Use shorter texts, or pass truncation=True if that is as it should be",
             UserWarning,
             stacklevel=3,
         )
