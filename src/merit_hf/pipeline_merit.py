@@ -113,12 +113,13 @@ def _warn_of_same_tokens(
         tokens = tuple(sorted(tuple(tokens_of[text.lower()][:max_length]) for text in texts))
         same = first_with.setdefault(tokens, label)
         if same != label:
-            warnings.warn(
+            warnings.warn(  # once: thousands of labels may be alike
                 f"the labels {shown(same)} and {shown(label)} become the same tokens, so the model cannot tell them "
                 "apart: their words are unknown to the tokenizer, or the difference is cut off. Use other texts",
                 UserWarning,
                 stacklevel=3,
             )
+            return
 
 
 def contrast_prompts(prompts: Mapping[str, Sequence[str]], negative_template: str) -> dict[str, list[str]]:
