@@ -282,6 +282,13 @@ def test_records_without_report_train_the_structure_only() -> None:
     torch.testing.assert_close(output.reconstruction_loss, everyone.reconstruction_loss)
 
 
+def test_a_contrastive_batch_with_one_report_is_warned_of() -> None:
+    batch = {**make_batch(3), "report_ids": torch.tensor([-1, 4, -1])}
+    with pytest.warns(UserWarning, match="batch of 1, as 2 of 3 have no report, has no negatives"):
+        output = seeded(MeritForPreTraining, make_config())(**batch)
+    assert float(output.contrastive_loss) == 0.0
+
+
 def test_a_contrastive_batch_of_one_is_warned_of() -> None:
     batch = make_batch(1)
     for model in (seeded(MeritForPreTraining, make_config()), seeded(MeritModel, make_config())):

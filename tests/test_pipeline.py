@@ -269,6 +269,31 @@ def change_the_embedding_of_words(model):
     weight.copy_(weight.flip(0))  # the sum of its numbers stays as it is
 
 
+def exchange_numbers_through_numpy(model):
+    weight = model.text_projection.linear2.weight.detach().numpy()
+    weight[:] = weight[::-1].copy()  # neither the sum of the bits nor the version changes
+
+
+class Adapter(torch.nn.Module):
+    """A low-rank change of a linear layer, which can be switched off, as adapters are."""
+
+    def __init__(self, base):
+        super().__init__()
+        self.base, self.scale = base, 0.0
+        self.change = torch.nn.Linear(base.in_features, base.out_features)
+
+    def forward(self, values):
+        return self.base(values) + self.scale * self.change(values)
+
+
+def switch_an_adapter_on(model):
+    model.text_projection.linear1.scale = 30.0
+
+
+def add_a_hook(model):
+    model.text_projection.linear2.register_forward_hook(lambda module, given, made: -made)
+
+
 def pool_otherwise(model):
     model.config.text_pooling = "mean" if model.config.text_pooling != "mean" else "cls"
 
@@ -281,12 +306,16 @@ def pool_otherwise(model):
         load_other_weights,
         change_one_number_through_numpy,
         change_the_embedding_of_words,
+        exchange_numbers_through_numpy,
+        switch_an_adapter_on,
+        add_a_hook,
         pool_otherwise,
     ],
 )
 def test_label_embeddings_follow_the_weights(tiny_run, change):
     pipe = pipeline("ecg-zero-shot-classification", model=str(tiny_run), device="cpu")
     arguments = {"sampling_rate": 500, "candidate_labels": LABELS}
+    pipe.model.text_projection.linear1 = Adapter(pipe.model.text_projection.linear1)
     before = pipe(signal(), **arguments)
     with torch.no_grad():
         change(pipe.model)
@@ -311,6 +340,40 @@ def test_another_model_and_a_model_in_training_answer_as_they_should(tiny_run):
     assert by_label(changed) != pytest.approx(by_label(before), abs=1e-3)
     pipe.model = first
     assert pipe(signal(), **arguments) == before
+
+
+def test_label_embeddings_follow_the_weights_between_two_answers(tiny_run):
+    pipe = pipeline("ecg-zero-shot-classification", model=str(tiny_run), device="cpu")
+    arguments = {"sampling_rate": 500, "candidate_labels": LABELS}
+    answers = pipe(iter([signal(), signal()]), **arguments)
+    first = next(answers)
+    with torch.no_grad():
+        negate(pipe.model)
+    second = next(answers)
+    assert second == pipe(signal(), **arguments)
+    assert by_label(second) != pytest.approx(by_label(first), abs=1e-3)
+
+
+def test_the_text_side_is_the_same_as_long_as_nothing_changes(tiny_run):
+    pipe = pipeline("ecg-zero-shot-classification", model=str(tiny_run), device="cpu")
+    pipe(signal(), sampling_rate=500, candidate_labels=LABELS)
+    before = pipe._embedded_by
+    pipe(signal(), sampling_rate=500, candidate_labels=LABELS)
+    assert pipe._embedded_by is before
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [["normal ecg", "normal  ECG"], ["normal ecg", "\tnormal\necg "], {"A": ["x.", "y."], "B": ["Y.", "x."]}],
+)
+def test_labels_that_mean_the_same_are_refused(zero_shot, labels):
+    with pytest.raises(ValueError, match="mean the same text"):
+        zero_shot(signal(), sampling_rate=500, candidate_labels=labels)
+
+
+def test_labels_that_become_the_same_tokens_are_warned_of(zero_shot):
+    with pytest.warns(UserWarning, match="become the same tokens, so the model cannot tell them apart"):
+        zero_shot(signal(), sampling_rate=500, candidate_labels=["\N{BROKEN HEART}", "\N{SNOWMAN}"])
 
 
 def test_the_cache_does_not_grow_without_end(tiny_run, monkeypatch):

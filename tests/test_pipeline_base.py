@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, IterableDataset
 from transformers import pipeline
 
 from merit_hf import STANDARD_12, EcgRecord, load_sample
+from merit_hf.data import load_corpus
 from merit_hf.pipeline_base_merit import noise_share
 
 TASKS = ("ecg-zero-shot-classification", "ecg-feature-extraction", "ecg-classification")
@@ -357,3 +358,57 @@ def test_half_the_window_is_enough_where_the_window_is_short(pipes):
 def test_records_of_any_class_are_described(pipe):
     bare = SimpleNamespace(signal=ecg().signal, sampling_rate=500, lead_names=STANDARD_12)
     assert pipe(bare, return_details=True)["details"]["masked_share"] == 0
+
+
+def test_warnings_of_many_inputs_are_few(pipes):
+    pipe = pipes[TASKS[1]]
+    limb_lead = ecg(leads=("II",))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pipe([limb_lead] * 9, batch_size=4)
+    texts = [str(warning.message) for warning in caught]
+    assert [text.split(":")[0] for text in texts] == [f"inputs[{place}]" for place in range(4)]
+    assert "no more such warnings" in texts[3]
+
+
+def test_a_record_with_a_path_is_called_by_it(pipe):
+    record = ecg(seconds=0.5)
+    named = SimpleNamespace(
+        path="ward/7.xml", signal=record.signal, sampling_rate=500, lead_names=record.lead_names, units="mV"
+    )
+    with pytest.raises(ValueError, match=r"^ward/7\.xml: 0\.5 s of signal"):
+        pipe([ecg(), named])
+
+
+def test_a_window_of_a_few_samples_does_not_cost_the_recording(pipe):
+    whole, gone = ecg(20.0), ecg(30.0)
+    gone.signal[:, 5000:10000] = np.nan
+    gone.signal[0, 5001:5003] = 0.3, 0.4
+    gone.signal[:, 10000:] = whole.signal[:, 5000:]
+    gone.signal[:, :5000] = whole.signal[:, :5000]
+    assert_same([pipe(gone)], [pipe(whole)])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lead_names": 5}, "lead_names of a row of a corpus is 5, expected a list"),
+        ({"num_samples": "x"}, "num_samples of a row of a corpus is 'x', expected a number"),
+        ({"signal": b"abc"}, "signal of a row of a corpus is b'abc', expected a list"),
+    ],
+)
+def test_rows_of_the_wrong_kind_are_errors_in_their_place(pipe, small_corpus, change, message):
+    row = load_corpus(small_corpus, "test")[0]
+    good, bad = pipe([row, {**row, **change}], on_error="return")
+    assert "error" not in good
+    assert message in bad["error"]
+
+
+def test_a_slice_of_a_dataset_is_no_list_of_rows(pipe, small_corpus):
+    with pytest.raises(ValueError, match=r"2 rows of a corpus at once: pass dataset\.select\(range\(2\)\)"):
+        pipe(load_corpus(small_corpus, "test")[:2])
+
+
+def test_names_of_leads_in_a_list_of_their_own_are_refused(pipe):
+    with pytest.raises(ValueError, match="A lead name must be a string"):
+        pipe(ecg().signal, sampling_rate=500, lead_names=[list(STANDARD_12)])

@@ -1,6 +1,7 @@
 """MeritProcessor joins extractor and tokenizer, and is kept on disk with both."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -39,6 +40,15 @@ def test_each_part_does_its_own(processor, record):
     assert torch.equal(made["padding_mask"], expected["padding_mask"])
     assert made["input_ids"].tolist() == [[2, 3], [4, 1]]
     assert made["attention_mask"].tolist() == [[1, 1], [1, 0]]
+
+
+def test_texts_that_are_cut_are_warned_of(processor):
+    with pytest.warns(UserWarning, match="1 of 2 texts are cut at 4 tokens"):
+        processor(text=["normal ecg", "sinus rhythm normal ecg sinus rhythm"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        processor(text=["normal ecg"])
+        assert len(processor(text="normal " * 9, truncation=True)["input_ids"]) == 4
 
 
 def test_one_part_alone(processor, record):

@@ -257,19 +257,31 @@ class MeritFeatureExtractor(SequenceFeatureExtractor):
         """Cuts a record that is longer than the window into windows, each a record of its own.
 
         They follow one another from the start; the last one ends with the recording and so may overlap the one before.
-        Windows without signal (no lead that counts varies by `limits_merit.MIN_AMPLITUDE`) are left out unless none
-        has any. A record that fits is returned as it is.
+        Windows in which no lead of the model would be left, and those whose leads do not vary by
+        `limits_merit.MIN_AMPLITUDE`, are left out unless none has any. A record that fits is returned as it is.
         """
         item = self._ecgs(record, None, None, None)[0]
         length, total = self._window_length(item.sampling_rate), item.signal.shape[1]
         if total <= length:
             return [record]
         starts = [*range(0, total - length, length), total - length]
-        rows = [row for row, lead in enumerate(item.lead_names) if lead in self.lead_names or lead in ("I", "II")]
-        signal = item.signal[rows]
-        with_signal = [start for start in starts if has_signal(signal[:, start : start + length], MIN_AMPLITUDE)]
+        cut = {start: item._replace(signal=item.signal[:, start : start + length]) for start in starts}
+        with_signal = [start for start, window in cut.items() if self._shows_something(window)]
         whole = record.signal if hasattr(record.signal, "shape") else as_array(record.signal)
         return [_with_signal(record, whole[:, start : start + length]) for start in with_signal or starts[:1]]
+
+    def _shows_something(self, window: _Ecg) -> bool:
+        """Whether a window that fits varies enough, and leaves a sample of any lead unmasked."""
+        given = [row for row, lead in enumerate(window.lead_names) if lead in self.lead_names]
+        signal = window.signal[given]
+        if has_signal(signal[np.isfinite(signal).all(axis=1)], MIN_AMPLITUDE):
+            return True  # a whole lead is enough, and most windows have one
+        limb = [row for row, lead in enumerate(window.lead_names) if row in given or lead in ("I", "II")]
+        if not has_signal(window.signal[limb], MIN_AMPLITUDE):
+            return False
+        values, mask = (np.empty((1, len(self.lead_names), self.num_samples), dtype) for dtype in (np.float32, bool))
+        self._window([window], values, mask)
+        return bool(mask.any())
 
     # -- from what was handed in to checked ECGs
 

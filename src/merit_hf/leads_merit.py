@@ -108,7 +108,13 @@ def canonical_leads(names: Sequence[str]) -> tuple[str, ...]:
         raise ValueError(f"lead_names must be a list of names, got the single string {names!r}. Write [{names!r}]")
     if not isinstance(names, Iterable):
         raise ValueError(f"lead_names must be a list of names, got {names!r}")
-    return _canonical_leads(tuple(str(name) if isinstance(name, np.str_) else name for name in names))
+    names = tuple(str(name) if isinstance(name, np.str_) else name for name in names)
+    if wrong := [name for name in names if not isinstance(name, str)]:  # may not even be hashable
+        raise ValueError(
+            f"A lead name must be a string, got {str(wrong[0])[:40]!r}. "
+            f"Pass lead_names=[...] such as {list(STANDARD_12)}"
+        )
+    return _canonical_leads(names)
 
 
 def derive_limb_lead(lead: str, lead_i: Any, lead_ii: Any) -> Any:

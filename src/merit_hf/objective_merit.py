@@ -161,15 +161,16 @@ def contrastive_objective(
 
     Returns:
         `(contrastive_loss, semantic_information, regularizer)`, scalars. `semantic_information` is ln N − L_con from
-        the plain logits, without gradient; all are 0 if no record has a report. A global batch of one record
-        with a report has loss 0 too, and a warning says so.
+        the plain logits, without gradient; all are 0 if no record has a report. A single record with a report has
+        loss 0 too, and a warning says so; on a GPU only if it is the whole batch, as counting would wait for it.
     """
     if gather is not None:
         ecg_embeds, text_embeds, has_report = gather(ecg_embeds), gather(text_embeds), gather(has_report)
         report_ids = gather(report_ids) if report_ids is not None else None
-    if len(ecg_embeds) == 1 and bool(has_report.all()):
+    if (len(ecg_embeds) == 1 or has_report.device.type == "cpu") and int(has_report.sum()) == 1:
+        others = "" if len(has_report) == 1 else f", as {len(has_report) - 1} of {len(has_report)} have no report,"
         warnings.warn(
-            "a contrastive batch of 1 has no negatives: its loss is 0 and teaches nothing. Raise the batch "
+            f"a contrastive batch of 1{others} has no negatives: its loss is 0 and teaches nothing. Raise the batch "
             "size, or pass gather= to contrast the records of all processes",
             UserWarning,
             stacklevel=2,

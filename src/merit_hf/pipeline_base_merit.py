@@ -10,6 +10,7 @@ import math
 import operator
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ than twice as long, half the window."""
 NOISE_FREQUENCY = 25.0  # Hz
 NOISE_SHARE = 0.4
 """Share of the power above `NOISE_FREQUENCY` from which on a recording is called noise."""
+
+MOST_WARNINGS = 3
+"""Inputs of one call that are named in warnings of one kind; one more warning says that there are others."""
 
 LOWEST_RATE = 50.0
 """Samples per second below which a warning says that waves are lost."""
@@ -75,6 +79,7 @@ class _Part:
     details: dict[str, Any] | None = None
     error: Exception | None = None
     name: str = ""
+    warnings: Mapping[str, str] | None = None  # kind -> text
 
 
 class EcgPipeline(ChunkPipeline):
@@ -139,12 +144,9 @@ class EcgPipeline(ChunkPipeline):
         if unknown:
             raise ValueError(f"{type(self).__name__} does not know the arguments {shown(unknown)}")
         for name, choices in _OF_THE_CALL.items():
-            if name in parameters and not any(
-                parameters[name] is each or parameters[name] == each for each in choices
-            ):
-                raise ValueError(
-                    f"{name}={shown(parameters[name])} is not known: choose {choices[0]!r} or {choices[1]!r}"
-                )
+            value = parameters.get(name, choices[0])
+            if not isinstance(value, (str, bool, int, np.bool_)) or value not in choices:
+                raise ValueError(f"{name}={shown(value)} is not known: choose {choices[0]!r} or {choices[1]!r}")
         return {name: value for name, value in parameters.items() if value is not None}, {}, {}
 
     # -- from an input to windows
@@ -164,10 +166,7 @@ class EcgPipeline(ChunkPipeline):
             return item
         if isinstance(item, Mapping):
             if "adc_gain" in item:
-                missing = [name for name in _ROW if item.get(name) is None]
-                missing += [name for name in _ROW_OR_NONE if name not in item]
-                if missing:
-                    raise ValueError(f"a row of a corpus lacks {', '.join(missing)}: pass whole rows of load_dataset")
+                _check_row(item)
                 return _package("merit_hf.data.row", "a row of a corpus").record_from_row(item)
             return self._read_dict(item, given)
         if isinstance(item, (np.ndarray, Tensor)):
@@ -244,11 +243,10 @@ class EcgPipeline(ChunkPipeline):
         if return_details:
             details = _details([extractor.describe(window) for _, _, window in taken])
             seconds = np.shape(record.signal)[-1] / float(record.sampling_rate)
-            yield _Part(details={"seconds": seconds, "windows": len(taken), **details, "warnings": said}, name=name)
-            return
-        for text in said:
-            warnings.warn(f"{name}: {text}" if name else text, UserWarning, stacklevel=2)
-        yield _Part(details={}, name=name)
+            about = {"seconds": seconds, "windows": len(taken), **details, "warnings": list(said.values())}
+            yield _Part(details=about, name=name)
+        else:
+            yield _Part(details={}, name=name, warnings=said)
 
     # -- from windows to answers
 
@@ -257,6 +255,7 @@ class EcgPipeline(ChunkPipeline):
     ) -> Iterator[Any]:
         """The answer to each input in order, or the exception that stands for it."""
         self._begin()
+        parts = _warning(parts)
         waiting: list[_Part] = []
         outputs: list[dict[str, Any]] = []  # of the windows of the input that has not ended yet
         num_windows = 0
@@ -352,6 +351,20 @@ class _Answers(Iterator[Any]):
         return self._number
 
 
+def _warning(parts: Iterable[_Part]) -> Iterator[_Part]:
+    """The parts of one call, and warnings of the inputs that end in them: of each kind a few, not thousands."""
+    number: Counter[str] = Counter()
+    for part in parts:
+        for kind, text in (part.warnings or {}).items():
+            number[kind] += 1
+            if number[kind] == MOST_WARNINGS + 1:
+                text = f"{kind} here too; no more such warnings are shown for this call"
+                text += ", return_details=True gives those of every input"
+            if number[kind] <= MOST_WARNINGS + 1:
+                warnings.warn(f"{part.name}: {text}" if part.name else text, UserWarning, stacklevel=2)
+        yield part
+
+
 def noise_share(values: Tensor, mask: Tensor, sampling_rate: float) -> float:
     """Share of the power above `NOISE_FREQUENCY` Hz, over the real samples of all leads.
 
@@ -366,26 +379,26 @@ def noise_share(values: Tensor, mask: Tensor, sampling_rate: float) -> float:
     return float(power[high:].sum()) / total if total > 0 else 0.0
 
 
-def cautions(real_share: float, noise: float, sampling_rate: float) -> list[str]:
-    """Why an answer may mislead, one sentence each.
+def cautions(real_share: float, noise: float, sampling_rate: float) -> dict[str, str]:
+    """Why an answer may mislead: a sentence for each kind of reason.
 
     Args:
         real_share: share of the model's input that is not masked.
         noise: as `noise_share` gives it.
         sampling_rate: of the recording, in Hz.
     """
-    said = []
+    said = {}
     if real_share < 0.5:
-        said.append(
+        said["much is missing"] = (
             f"only {real_share:.0%} of the model's input is there, the rest is missing and masked: scores may mislead"
         )
     if noise > NOISE_SHARE:
-        said.append(
+        said["noise"] = (
             f"{noise:.0%} of the power lies above {NOISE_FREQUENCY:g} Hz, as in noise and unlike an ECG: "
             "scores may mislead"
         )
     if sampling_rate < LOWEST_RATE:
-        said.append(
+        said["low sampling rate"] = (
             f"{sampling_rate:g} Hz are too few samples to show a QRS complex, expected {LOWEST_RATE:g} Hz or "
             "more: check sampling_rate="
         )
@@ -406,6 +419,26 @@ def _details(windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "bridged_samples": sum(each["bridged_samples"] for each in windows),
         "masked_share": float(np.mean([each["masked_share"] for each in windows])),
     }
+
+
+def _check_row(row: Mapping[str, Any]) -> None:
+    """Refuses a row of a corpus that lacks columns, or whose columns hold something else."""
+    missing = [name for name in _ROW if row.get(name) is None]
+    missing += [name for name in _ROW_OR_NONE if name not in row]
+    if missing:
+        raise ValueError(f"a row of a corpus lacks {', '.join(missing)}: pass whole rows of load_dataset")
+    if np.ndim(row["num_samples"]) > 0:
+        number = len(row["num_samples"])
+        raise ValueError(
+            f"a dict with {number} rows of a corpus at once: pass dataset.select(range({number})), which is a list of "
+            "rows"
+        )
+    for name in ("num_samples", "sampling_rate"):
+        if np.ndim(row[name]) > 0 or np.asarray(row[name]).dtype.kind not in "iuf":
+            raise ValueError(f"{name} of a row of a corpus is {shown(row[name])}, expected a number")
+    for name in ("signal", "lead_names", "adc_gain"):
+        if isinstance(row[name], (str, bytes)) or not hasattr(row[name], "__len__"):
+            raise ValueError(f"{name} of a row of a corpus is {shown(row[name])}, expected a list")
 
 
 def _whole(name: str, value: Any, least: int) -> int:
@@ -448,9 +481,11 @@ def _unchanged(value: Any) -> Any:
 
 
 def _path_of(item: Any) -> str:
-    """The path that an input is or names, or nothing."""
+    """The path that an input is or names, or nothing; of a record it is its attribute `path`."""
     if isinstance(item, Mapping):
         item = item.get("path")
+    elif hasattr(item, "signal"):
+        item = getattr(item, "path", None)
     return os.fsdecode(item) if isinstance(item, (str, os.PathLike)) else ""
 
 

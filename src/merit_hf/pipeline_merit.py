@@ -24,6 +24,9 @@ CandidateLabels = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 
 _MAX_CACHED_LABELS = 10_000
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of an element
+_NUM_WEIGHTS = 1021  # a prime, so that rows of a matrix that change places meet other weights
+_PLAIN = (bool, int, float, str, tuple, list, dict)
+_NO_SETTINGS = {"training", "_parameters", "_buffers", "_modules"}  # tensors are compared by themselves
 _FUNCTIONS = ("default", "sigmoid", "softmax", "none")
 _LARGEST_LOGIT = math.log((1 - 1e-7) / 1e-7)  # as calibration is fitted, on probabilities between 1e-7 and 1 - 1e-7
 
@@ -45,7 +48,8 @@ def require_text_tower(model: Any) -> None:
 def embed_prompts(model: Any, tokenizer: Any, prompts: Mapping[str, Sequence[str]], batch_size: int = 64) -> Tensor:
     """One text embedding a label: each prompt's embedding normalised, averaged over the label's prompts, normalised.
 
-    Warns of texts that `model.config.max_text_length` cuts: what is cut off has no effect.
+    Warns of texts that `model.config.max_text_length` cuts, as what is cut off has no effect, and of labels that
+    become the same tokens.
 
     Args:
         model: a `MeritModel`; its `config.max_text_length` limits the tokens.
@@ -66,7 +70,9 @@ def embed_prompts(model: Any, tokenizer: Any, prompts: Mapping[str, Sequence[str
         {text.lower() for texts in prompts.values() for text in texts}, key=lambda text: (len(text), text)
     )
     place = {text: index for index, text in enumerate(distinct)}
-    _warn_of_cut_texts(prompts, distinct, tokenizer, model.config.max_text_length)
+    tokens_of = dict(zip(distinct, tokenizer(distinct, verbose=False)["input_ids"], strict=True))
+    _warn_of_cut_texts(prompts, tokens_of, model.config.max_text_length)
+    _warn_of_same_tokens(prompts, tokens_of, model.config.max_text_length)
     parts = []
     with inference_mode_of(model):
         for start in range(0, len(distinct), batch_size):
@@ -85,10 +91,9 @@ def embed_prompts(model: Any, tokenizer: Any, prompts: Mapping[str, Sequence[str
 
 
 def _warn_of_cut_texts(
-    prompts: Mapping[str, Sequence[str]], distinct: Sequence[str], tokenizer: Any, max_length: int
+    prompts: Mapping[str, Sequence[str]], tokens_of: Mapping[str, Sequence[int]], max_length: int
 ) -> None:
-    tokens = tokenizer(list(distinct), verbose=False)["input_ids"]
-    too_long = {text: len(ids) for text, ids in zip(distinct, tokens, strict=True) if len(ids) > max_length}
+    too_long = {text: len(ids) for text, ids in tokens_of.items() if len(ids) > max_length}
     for label, texts in prompts.items():
         longest = max((too_long[text.lower()] for text in texts if text.lower() in too_long), default=None)
         if longest is not None:
@@ -98,6 +103,23 @@ def _warn_of_cut_texts(
                 UserWarning,
                 stacklevel=3,
             )
+
+
+def _warn_of_same_tokens(
+    prompts: Mapping[str, Sequence[str]], tokens_of: Mapping[str, Sequence[int]], max_length: int
+) -> None:
+    first_with: dict[tuple[tuple[int, ...], ...], str] = {}
+    for label, texts in prompts.items():
+        tokens = tuple(sorted(tuple(tokens_of[text.lower()][:max_length]) for text in texts))
+        same = first_with.setdefault(tokens, label)
+        if same != label:
+            warnings.warn(  # once: thousands of labels may be alike
+                f"the labels {shown(same)} and {shown(label)} become the same tokens, so the model cannot tell them "
+                "apart: their words are unknown to the tokenizer, or the difference is cut off. Use other texts",
+                UserWarning,
+                stacklevel=3,
+            )
+            return
 
 
 def contrast_prompts(prompts: Mapping[str, Sequence[str]], negative_template: str) -> dict[str, list[str]]:
@@ -163,6 +185,7 @@ class EcgZeroShotClassificationPipeline(EcgPipeline):
         require_text_tower(model)
         self._label_embeds: dict[tuple[str, ...], Tensor] = {}
         self._embedded_by: tuple[Any, ...] = ()  # the text side that `_label_embeds` came from
+        self._seen: tuple[Any, ...] = ()  # of it, what is looked at before every batch
         super().__init__(model, *args, **kwargs)
         if self.tokenizer is None:
             raise ValueError(f"{type(self).__name__} needs tokenizer=, that of the checkpoint's text tower")
@@ -191,8 +214,14 @@ class EcgZeroShotClassificationPipeline(EcgPipeline):
         if text_side != self._embedded_by:
             self._label_embeds.clear()
             self._embedded_by = text_side
+        self._seen = self._seen_now()
+
+    def _seen_now(self) -> tuple[Any, ...]:
+        return (self.model, self.tokenizer, _places(_text_tensors(self.model)))
 
     def _forward(self, input_tensors: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
+        if self._seen != self._seen_now():  # between two answers of one call
+            self._begin()
         output = self.model.get_ecg_features(input_tensors["input_values"], input_tensors["padding_mask"])
         return {"ecg_embeds": output.pooler_output.float()}
 
@@ -445,7 +474,10 @@ def _listed(candidate_labels: Any) -> CandidateLabels:
             f"candidate_labels={shown(candidate_labels)} must be a list of labels, one string with labels between "
             "commas, or a dict label -> prompts"
         )
-    return list(candidate_labels)
+    try:
+        return list(candidate_labels)
+    except TypeError:  # an array of no dimension
+        raise ValueError(f"candidate_labels={shown(candidate_labels)} must be a list of labels") from None
 
 
 def _as_prompts(candidate_labels: CandidateLabels, hypothesis_template: str) -> dict[str, list[str]]:
@@ -479,7 +511,7 @@ def _as_prompts(candidate_labels: CandidateLabels, hypothesis_template: str) -> 
             prompts[str(name)] = [hypothesis_template.replace("{}", name.rstrip(" .") if stop else name)]
     label_of: dict[tuple[str, ...], str] = {}
     for name, texts in prompts.items():
-        same = label_of.setdefault(tuple(text.lower() for text in texts), name)
+        same = label_of.setdefault(tuple(sorted(" ".join(text.lower().split()) for text in texts)), name)
         if same != name:
             raise ValueError(
                 f"candidate_labels {shown(same)} and {shown(name)} mean the same text {shown(texts)} and would share "
@@ -489,10 +521,50 @@ def _as_prompts(candidate_labels: CandidateLabels, hypothesis_template: str) -> 
 
 
 def _sum_of_bits(flat: Tensor) -> Tensor:
-    """Sum of a contiguous tensor (numbers,) whose bytes are read as whole numbers, eight at a time where they fit."""
+    """A weighted sum of a contiguous tensor (numbers,) whose bytes are read as whole numbers, eight at a time where
+    they fit. The weights differ from number to number, so that the sum changes, too, where values change places."""
     size = flat.element_size()
     eights = flat.numel() * size % 8 == 0 and flat.storage_offset() * size % 8 == 0
-    return flat.view(torch.int64 if eights else _BITS[size]).sum(dtype=torch.int64)
+    bits = flat.view(torch.int64 if eights else _BITS[size])
+    whole = len(bits) // _NUM_WEIGHTS * _NUM_WEIGHTS
+    total = (bits[whole:].long() * _weights(len(bits) - whole, bits.device)).sum()
+    if whole:
+        columns = bits[:whole].view(-1, _NUM_WEIGHTS).sum(dim=0, dtype=torch.int64)
+        total = total + (columns * _weights(_NUM_WEIGHTS, bits.device)).sum()
+    return total
+
+
+def _weights(number: int, device: torch.device) -> Tensor:
+    return torch.arange(1, 2 * number, 2, device=device)
+
+
+def _text_tensors(model: Any) -> dict[str, Any]:
+    """Tensors of the text side by name, and what a quantized model keeps in their place."""
+    parts = {"text_model": model.text_model, "text_projection": model.text_projection}
+    return {
+        f"{part}.{name}": value
+        for part, module in parts.items()
+        for name, value in {**dict(module.named_buffers()), **module.state_dict(keep_vars=True)}.items()
+    }
+
+
+def _places(tensors: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Where each tensor is and how often it was written to; what costs next to nothing to compare."""
+    return [
+        (name, each.data_ptr(), each.dtype, None if each.is_inference() else each._version)
+        for name, each in tensors.items()
+        if isinstance(each, Tensor)
+    ]
+
+
+def _settings(module: torch.nn.Module) -> list[str]:
+    """What modules compute by, beside tensors: scales and switches of adapters, hooks, the epsilon of a norm."""
+    found = []
+    for each in module.modules():
+        for name, value in vars(each).items():
+            if name not in _NO_SETTINGS and (value is None or isinstance(value, _PLAIN)):
+                found.append(f"{name}={value!r}")
+    return found
 
 
 def _text_side(model: Any, tokenizer: Any) -> tuple[Any, ...]:
@@ -501,19 +573,19 @@ def _text_side(model: Any, tokenizer: Any) -> tuple[Any, ...]:
     Weights are compared by their bits, in one sum a tensor: versions alone would miss what is written to `.data`.
     """
     require_text_tower(model)
-    named = [
-        *model.text_model.state_dict(keep_vars=True).items(),
-        *model.text_projection.state_dict(keep_vars=True).items(),
-    ]
-    places, sums = [], []
-    for name, tensor in named:
-        version = None if tensor.is_inference() else tensor._version
-        places.append((name, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), version))
-        if tensor.numel():
-            sums.append(_sum_of_bits(tensor.detach().contiguous().reshape(-1)))
+    tensors = _text_tensors(model)
+    sums, others = [], []
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor):
+            others.append(f"{name}={value!r}")
+        elif value.numel():
+            flat = value.detach().contiguous().reshape(-1)
+            sums.append(_sum_of_bits(flat.int_repr() if flat.is_quantized else flat))
+    totals = torch.stack(sums).tolist()
+    settings = _settings(model.text_model) + _settings(model.text_projection)
+    of_tokenizer = (tokenizer, len(tokenizer), tokenizer.padding_side, tokenizer.truncation_side)
     config = model.config
-    totals = tuple(torch.stack(sums).tolist())
-    return (tokenizer, len(tokenizer), config.text_pooling, config.max_text_length, tuple(places), totals)
+    return (of_tokenizer, config.text_pooling, config.max_text_length, _places(tensors), totals, settings, others)
 
 
 PIPELINES: dict[str, tuple[type[EcgPipeline], Any]] = {

@@ -3,6 +3,7 @@
 Only the joining lives here; what is done to ECGs stands in `feature_extraction_merit.py`, to text in the tokenizer.
 """
 
+import warnings
 from typing import Any
 
 from transformers.feature_extraction_utils import BatchFeature
@@ -16,6 +17,18 @@ class MeritProcessorKwargs(ProcessingKwargs, total=False):
 
     # Pad to the longest, cut at the tokenizer's limit.
     _defaults = {"text_kwargs": {"padding": True, "truncation": True}}  # type: ignore[misc]
+
+
+def _warn_of_cut_texts(tokens: Any) -> None:
+    # Tokenizers written in Python do not tell.
+    cut = [len(each) for each in tokens.encodings or [] if each.overflowing]
+    if cut:
+        warnings.warn(
+            f"{len(cut)} of {len(tokens.encodings)} texts are cut at {max(cut)} tokens: the rest has no effect. "
+            "Use shorter texts, or pass truncation=True if that is as it should be",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 class MeritProcessor(ProcessorMixin):
@@ -41,7 +54,7 @@ class MeritProcessor(ProcessorMixin):
 
         Args:
             ecg: whatever `MeritFeatureExtractor` takes.
-            text: a string or a list of strings.
+            text: a string or a list of strings. A warning says so if any is cut, unless `truncation=` is given.
             kwargs: `sampling_rate`, `lead_names`, `units`, `generator` go to the extractor, `return_tensors` to both,
                 the tokenizer's own (`padding`, `truncation`, `max_length` ...) to it, also as `text_kwargs={...}`.
 
@@ -67,5 +80,8 @@ class MeritProcessor(ProcessorMixin):
             )  # the library's word for an extractor's arguments
             data.update(self.feature_extractor(ecg, return_tensors=return_tensors, **for_ecg))
         if text is not None:
-            data.update(self.tokenizer(text, **merged["text_kwargs"]))
+            tokens = self.tokenizer(text, **merged["text_kwargs"])
+            if "truncation" not in {**kwargs, **kwargs.get("text_kwargs", {})}:
+                _warn_of_cut_texts(tokens)
+            data.update(tokens)
         return BatchFeature(data)

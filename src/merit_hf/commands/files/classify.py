@@ -34,7 +34,8 @@ class _OwnOptions:
         None, help="prompts of the task: a JSON file {task: {code: [text, ...]}}, or the name of a packaged one"
     )
     multi_label: bool = option(
-        False, help="score each label alone, against its contrast text; otherwise labels exclude each other"
+        False,
+        help="score each label alone, against its contrast text; otherwise two or more labels exclude each other",
     )
     top: int | None = option(None, help="labels to print for an ECG, the best first; null: all")
     split: str | None = option(None, help="split of a corpus: train, validation or test; null: all")
@@ -115,11 +116,6 @@ def _zero_shot(arguments: ClassifyArguments) -> tuple[Any, dict[str, Any]]:
         labels = _task_prompts(arguments.task, arguments.prompts)
     elif arguments.prompts is not None:
         raise ValueError(f"--prompts is {arguments.prompts!r}, but they belong to a task: give --task, not --labels")
-    if len(labels) < 2 and not arguments.multi_label:
-        raise ValueError(
-            f"only one label, {next(iter(labels), '')!r}, would always score 1: give others that it excludes, or "
-            "--multi_label"
-        )
     pipe = open_pipeline("ecg-zero-shot-classification", arguments.model, arguments.device)
     return pipe, {"candidate_labels": labels, "multi_label": arguments.multi_label}
 

@@ -52,6 +52,7 @@ def main(arguments: EmbedArguments) -> None:
     import pyarrow.parquet as pq
 
     from merit_hf import __version__
+    from merit_hf.data.row import printable
     from merit_hf.evaluation.atomic_file import atomic_file
 
     from .inference import answers, open_pipeline
@@ -76,7 +77,7 @@ def main(arguments: EmbedArguments) -> None:
                 skipped.add(source.name, ValueError("the model's output is not finite numbers"))
                 continue
             num_windows = len(pipe.feature_extractor.windows(record))
-            cells = (source.path, source.split, source.ecg_id, num_windows, embedding)
+            cells = (printable(source.path), source.split, source.ecg_id, num_windows, embedding)
             rows.append(dict(zip(schema.names, cells, strict=True)))
             num_done, size = num_done + 1, len(embedding)
             if len(rows) == _ROWS_AT_ONCE:

@@ -9,20 +9,24 @@ import os
 import re
 import sys
 import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from tqdm import tqdm
 
+from merit_hf.data.row import printable
 from merit_hf.io import EcgRecord
 from merit_hf.signal_merit import has_signal
 
 from .recordings import Source
 from .skipped import UNUSABLE, Skipped
 
-_INPUT = re.compile(r"^inputs\[(\d+)\]: ")  # what the pipelines call an ECG of a list
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -81,25 +85,55 @@ def answers(
         pipe: one of the package's pipelines.
         found: the ECGs.
         skipped: takes those that cannot be read, or that the model cannot take.
-        batch_size: ECGs read at once, and windows in one pass of the model.
+        batch_size: windows in one pass of the model.
         arguments: of the pipeline.
     """
     if batch_size < 1:
         raise ValueError(f"--batch_size is {batch_size}, expected at least 1")
-    bar = tqdm(total=len(found), unit=" ECGs", file=sys.stderr, disable=None, leave=False)
-    with bar:
-        for start in range(0, len(found), batch_size):
-            batch = []
-            for source in found[start : start + batch_size]:
-                try:
-                    record = source.read()
-                    _require_lead(pipe.feature_extractor, record)
-                    batch.append((source, record))
-                except UNUSABLE as error:
-                    skipped.add(source.name, error)
-            for (source, record), answer in _answered(pipe, batch, skipped, batch_size, arguments):
+    waiting: deque[tuple[Source, EcgRecord]] = deque()  # read, and not answered yet: no more than a batch
+
+    def records() -> Iterator[_NamedRecord]:
+        for source in found:
+            try:
+                record = source.read()
+                _require_lead(pipe.feature_extractor, record)
+            except UNUSABLE as error:
+                skipped.add(source.name, error)
+                bar.update()
+                continue
+            waiting.append((source, record))
+            yield _NamedRecord(source.name, record.signal, record.sampling_rate, record.lead_names, record.units)
+
+    with (
+        tqdm(total=len(found), unit=" ECGs", file=sys.stderr, disable=None, leave=False) as bar,
+        _warnings_in_a_line(),
+    ):
+        for answer in pipe(records(), batch_size=batch_size, on_error="return", **arguments):
+            source, record = waiting.popleft()
+            if isinstance(answer, dict) and "error" in answer:
+                skipped.add(source.name, ValueError(answer["error"]))
+            else:
                 yield source, record, answer
-            bar.update(len(found[start : start + batch_size]))
+            bar.update()
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Warnings go to stderr in one line each, without a place in the code."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: tqdm.write(f"warning: {printable(str(message))}", file=sys.stderr)
+        yield
+
+
+@dataclass
+class _NamedRecord:
+    """An ECG with the name that warnings call it by."""
+
+    path: str
+    signal: np.ndarray
+    sampling_rate: float
+    lead_names: Sequence[str]
+    units: str | None
 
 
 def _require_lead(feature_extractor: Any, record: EcgRecord) -> None:
@@ -110,25 +144,3 @@ def _require_lead(feature_extractor: Any, record: EcgRecord) -> None:
             f"no signal in any lead that the model takes ({', '.join(feature_extractor.lead_names)}); "
             f"leads of the ECG: {', '.join(record.lead_names)}"
         )
-
-
-def _answered(
-    pipe: Any, batch: Sequence[tuple[Source, EcgRecord]], skipped: Skipped, batch_size: int, arguments: dict[str, Any]
-) -> Iterator[tuple[tuple[Source, EcgRecord], Any]]:
-    try:
-        with warnings.catch_warnings(record=True) as raised:
-            warnings.simplefilter("always", UserWarning)
-            given = pipe([record for _, record in batch], batch_size=batch_size, **arguments)
-    except ValueError as error:
-        if len(batch) == 1:
-            skipped.add(batch[0][0].name, ValueError(_INPUT.sub("", str(error))))
-            return
-        for each in batch:  # to find the one at fault
-            yield from _answered(pipe, [each], skipped, batch_size, arguments)
-        return
-    for warning in raised:
-        text = str(warning.message)
-        of_one = _INPUT.match(text)
-        name = batch[int(of_one[1])][0].name if of_one else pipe.task
-        tqdm.write(f"note: {name}: {_INPUT.sub('', text)}", file=sys.stderr)
-    yield from zip(batch, given, strict=True)

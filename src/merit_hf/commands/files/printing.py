@@ -12,6 +12,7 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from merit_hf.command_line import option
+from merit_hf.data.row import printable
 
 Form = Literal["text", "json", "csv"]
 
@@ -64,13 +65,13 @@ class Printer:
             document: for JSON. rows: for text and CSV; text names the first cell once.
         """
         if self.form == "json":
-            tqdm.write(json.dumps(document, ensure_ascii=False, allow_nan=False), file=sys.stdout)
+            tqdm.write(printable(json.dumps(document, ensure_ascii=False, allow_nan=False)), file=sys.stdout)
             return
         if self._header is not None:
             header, self._header = self._header, None
             self.print({}, [header])
         if self.form == "csv":
-            self._csv.writerows(rows)
+            self._csv.writerows([printable(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
         else:
             for position, row in enumerate(rows):
                 self._line([row[0] if position == 0 else "", *row[1:]])

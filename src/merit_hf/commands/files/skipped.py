@@ -11,6 +11,7 @@ from typing import Literal
 from tqdm import tqdm
 
 from merit_hf.command_line import option
+from merit_hf.data.row import printable
 from merit_hf.evaluation.atomic_file import atomic_file
 
 # What reading or using an ECG raises if something is wrong with it; ImportError where its format needs a library.
@@ -42,7 +43,7 @@ class Skipped:
         if self.options.on_error == "stop":
             raise ValueError(said) from error
         self.reasons.append((name, reason))
-        tqdm.write(f"skipped: {said}", file=sys.stderr)
+        tqdm.write(f"skipped: {printable(said)}", file=sys.stderr)
 
     def finish(self, num_done: int) -> None:
         """Writes the list and ends the process with status 1 if anything was skipped.
@@ -59,7 +60,7 @@ class Skipped:
             rows.writerow(["file", "reason"])
             rows.writerows(self.reasons)
             with atomic_file(self.options.skipped) as file:
-                file.write(text.getvalue().encode())
+                file.write(printable(text.getvalue()).encode())
         if not num_done:
             raise ValueError(f"nothing done: no input can be used ({len(self.reasons)} skipped)")
         if self.reasons:
