@@ -242,7 +242,7 @@ def test_a_mistyped_run_is_not_looked_for_on_the_hub(merit, ecg_folder, tmp_path
     (tmp_path / "runs").mkdir()
     done = merit("classify", ecg_folder / "a.npz", "--model", "runs/mien", "--labels", *LABELS)
     assert done.status == 2
-    assert done.err.startswith("error: --model is 'runs/mien': there is no such folder")
+    assert done.err.startswith("error: model 'runs/mien' cannot be opened: there is no such folder")
 
 
 def test_cautions_name_their_file_each(merit, tiny_run, tmp_path):

@@ -14,7 +14,7 @@ from conversions import files_of, kill_when, open_without_merit_hf, start_conver
 from datasets import Features
 from toy_corpus import LABELS, Toy, record
 
-from merit_hf.data.build.open import is_hub_name, load_corpus
+from merit_hf.data.build.open import load_corpus
 from merit_hf.data.build.parquet_file import write_parquet
 from merit_hf.data.build.write import write_corpus
 from merit_hf.data.row import (
@@ -26,6 +26,7 @@ from merit_hf.data.row import (
     record_from_row,
     row_from_record,
 )
+from merit_hf.hub_names import is_hub_name
 from merit_hf.io import EcgRecord
 
 

@@ -5,8 +5,6 @@ Which pipeline, and what becomes of its answers, is decided by the commands.
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 import warnings
 from collections import deque
@@ -21,13 +19,12 @@ import transformers
 from tqdm import tqdm
 
 from merit_hf.data.row import printable
+from merit_hf.hub_names import require_folder_or_hub_name
 from merit_hf.io import EcgRecord
 from merit_hf.signal_merit import has_signal
 
 from .recordings import Source
 from .skipped import UNUSABLE, Skipped
-
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def open_pipeline(task: str, model: str, device: str | None) -> Any:
@@ -58,9 +55,7 @@ def model_type(model: str) -> str:
     Raises:
         ValueError: no such folder, or one without a model that transformers knows.
     """
-    mistyped = os.path.isdir(os.path.dirname(model)) or not _HUB_ID.fullmatch(model)
-    if mistyped and not os.path.isdir(model):
-        raise ValueError(f"--model is {model!r}: there is no such folder, and a Hub id is written owner/name")
+    require_folder_or_hub_name(model)
     try:
         return str(transformers.AutoConfig.from_pretrained(model).model_type)
     except (ValueError, OSError) as error:

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 import datasets
 
+from merit_hf.hub_names import is_hub_name
+
 HUB_URL = "hf://datasets/"
-_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-
-
-def is_hub_name(path: str | os.PathLike[str]) -> bool:
-    """Whether a path can only name a corpus on the Hub.
-
-    Where there is a folder `corpora`, `corpora/mien` is a mistyped folder and no corpus of an owner of that name.
-    """
-    return _HUB_NAME.fullmatch(str(path)) is not None and not Path(path).exists() and not Path(path).parent.is_dir()
 
 
 def is_corpus_folder(folder: Path) -> bool:

@@ -24,7 +24,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from merit_hf.data.build.open import HUB_URL, check_corpus_folder, is_hub_name
+from merit_hf.data.build.open import HUB_URL, check_corpus_folder
+from merit_hf.hub_names import is_hub_name
 
 from .row_group_order import first_records
 

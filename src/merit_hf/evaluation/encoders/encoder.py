@@ -27,6 +27,7 @@ from transformers import AutoFeatureExtractor
 from merit_hf import __version__
 from merit_hf.evaluation.atomic_file import atomic_file
 from merit_hf.feature_extraction_merit import MeritFeatureExtractor
+from merit_hf.hub_names import require_folder_or_hub_name
 from merit_hf.modeling_merit import MeritEcgModel, require_complete
 
 from .embedding import Encode, encode_windows, mean_by_record
@@ -171,6 +172,7 @@ def load_encoder(
 
 
 def _opened(path: str, open_it: Callable[[str], Any]) -> Any:
+    require_folder_or_hub_name(path)
     try:
         return open_it(path)
     except OSError as error:

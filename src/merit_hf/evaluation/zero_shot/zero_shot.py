@@ -24,6 +24,7 @@ from merit_hf.evaluation.encoders.embedding import encode_windows, mean_by_recor
 from merit_hf.evaluation.predictions import Predictions, ScoreKind, predictions_of, write_predictions
 from merit_hf.evaluation.results import Result
 from merit_hf.evaluation.targets import task_targets
+from merit_hf.hub_names import require_folder_or_hub_name
 from merit_hf.modeling_merit import MeritModel, require_complete
 from merit_hf.pipeline_base_merit import inference_mode_of
 from merit_hf.pipeline_merit import contrast_prompts, contrast_scores, embed_prompts, require_text_tower
@@ -70,6 +71,7 @@ def load_zero_shot(id_or_path: str, device: str | torch.device | None = None) ->
     Raises:
         ValueError: nothing there, no text tower, or a checkpoint that lacks weights.
     """
+    require_folder_or_hub_name(id_or_path)
     try:
         config = AutoConfig.from_pretrained(id_or_path)
         if config.model_type != MeritConfig.model_type:

@@ -11,6 +11,7 @@ from huggingface_hub.errors import StrictDataclassError
 from merit_hf.command_line import as_plain
 from merit_hf.configuration_merit import MeritConfig, MeritEcgConfig
 from merit_hf.feature_extraction_merit import MeritFeatureExtractor
+from merit_hf.hub_names import require_folder_or_hub_name
 from merit_hf.modeling_merit import MeritEcgModel, MeritForEcgClassification, require_complete
 
 from .arguments import FinetuningArguments
@@ -20,6 +21,7 @@ def starting_processor(arguments: FinetuningArguments) -> MeritFeatureExtractor:
     """The feature extractor of the model to start from, or one of the arguments."""
     if arguments.model is None:
         return MeritFeatureExtractor(**as_plain(arguments.feature_extractor))
+    require_folder_or_hub_name(arguments.model)
     try:
         extractor: MeritFeatureExtractor = MeritFeatureExtractor.from_pretrained(arguments.model)
     except OSError as error:
