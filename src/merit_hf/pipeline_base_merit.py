@@ -62,13 +62,16 @@ class EcgArray:
 @contextmanager
 def inference_mode_of(model: nn.Module) -> Iterator[None]:
     """No gradients, no dropout; afterwards the model trains on if it did before."""
-    was_training = model.training
-    model.eval()
+    # Module by module: `eval()` and `train()` set every one of them, which took a sixth of the time of an answer.
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
     try:
         with torch.no_grad():
             yield
     finally:
-        model.train(was_training)
+        for module in training:
+            module.training = True
 
 
 @dataclass
