@@ -1,6 +1,6 @@
 """The entropy code of SCP-ECG (EN 1064, section 2 and annex C): its tables and decoding with them.
 
-Only bits and whole numbers live here; what the numbers mean is the business of scp_rhythm.py.
+Only bits and whole numbers live here; `rhythm.py` knows what the numbers mean.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """The variants of a recipe that an ablation compares: the same data, budget and seeds, under one loss or under both.
 
-How the trained models are compared is the business of `evaluation/`.
+`evaluation/` compares the trained models.
 """
 
 from __future__ import annotations
