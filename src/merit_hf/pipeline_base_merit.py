@@ -62,7 +62,7 @@ class EcgArray:
 @contextmanager
 def inference_mode_of(model: nn.Module) -> Iterator[None]:
     """No gradients, no dropout; afterwards the model trains on if it did before."""
-    # Module by module: `eval()` and `train()` set every one of them, which took a sixth of the time of an answer.
+    # Only those in training mode: setting all of them took a sixth of the time when ECGs come one at a time.
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False
